@@ -1,0 +1,117 @@
+"""`lake.toml`: the tables of a lake and their policies. Pure: text in, settings out."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lake.changes import Surface
+from lake.errors import ConfigError
+from lake.keys import KeyAttribute, KeySchema
+from lake.layout import lake_name
+from lake.records import TableRules
+
+FORMAT = 1
+BUCKETS_MAX = 4096
+_LAKE_SETTINGS = {"format", "tables"}
+_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableConfig:
+    """A registered DynamoDB table. `name` is its name in the lake, and never moves."""
+
+    name: str
+    dynamodb_name: str
+    keys: KeySchema
+    surface: Surface = "kds"
+    buckets: int = 16
+
+    @property
+    def rules(self) -> TableRules:
+        return TableRules(self.dynamodb_name, self.keys, self.surface)
+
+
+@dataclass(frozen=True, slots=True)
+class LakeConfig:
+    """All of `lake.toml`."""
+
+    tables: Mapping[str, TableConfig] = field(default_factory=dict)
+
+    def table(self, name: str) -> TableConfig:
+        """A table by its name in the lake or in DynamoDB. Raises ConfigError."""
+        for table in self.tables.values():
+            if name in (table.name, table.dynamodb_name):
+                return table
+        known = ", ".join(sorted(self.tables)) or "none yet"
+        raise ConfigError(
+            "find table", repr(name), expected=f"a registered table ({known})",
+            remedy=f"Register it: dynalake add-table {name} --hash-key NAME:TYPE",
+        )  # fmt: skip
+
+
+def parse_config(text: str, where: str) -> LakeConfig:
+    """Settings from the text of `lake.toml`. Raises ConfigError naming what is wrong in it."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError("read", where, expected="TOML", got=str(fault), remedy="Mend the file") from fault
+    if document.get("format") != FORMAT:
+        raise ConfigError(
+            "read", where, expected=f"format = {FORMAT}", got=f"format = {document.get('format')!r}",
+            remedy="Use the version of dynalake that made this lake",
+        )  # fmt: skip
+    _refuse_unknown(document, _LAKE_SETTINGS, where)
+    tables = document.get("tables", {})
+    if not isinstance(tables, dict):
+        raise ConfigError("read", where, expected="[tables.NAME] sections", got="something else as `tables`")
+    return LakeConfig({name: _table(name, section, where) for name, section in tables.items()})
+
+
+def _table(name: str, section: Any, where: str) -> TableConfig:
+    place = f"{where} [tables.{name}]"
+    if not isinstance(section, dict):
+        raise ConfigError("read", place, expected="a section", got=repr(section))
+    _refuse_unknown(section, _TABLE_SETTINGS, place)
+    if name != lake_name(name, set()):
+        raise ConfigError("read", place, expected="a lower-case name of letters, digits and _", got=repr(name))
+    hash_key, range_key = section.get("hash_key"), section.get("range_key")
+    surface, buckets = section.get("surface", "kds"), section.get("buckets", 16)
+    if not isinstance(hash_key, str) or not isinstance(range_key, str | None):
+        raise ConfigError("read", place, expected='hash_key = "NAME:TYPE"', got=repr(hash_key or range_key))
+    if surface not in ("kds", "streams"):
+        raise ConfigError("read", place, expected='surface = "kds" or "streams"', got=repr(surface))
+    if not isinstance(buckets, int) or not 1 <= buckets <= BUCKETS_MAX:
+        raise ConfigError("read", place, expected=f"buckets from 1 to {BUCKETS_MAX}", got=repr(buckets))
+    keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets)
+
+
+def _refuse_unknown(section: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(section) - known)
+    if unknown:
+        raise ConfigError(
+            "read", where, expected=f"settings {', '.join(sorted(known))}", got=", ".join(unknown),
+            remedy="Correct or remove it",
+        )  # fmt: skip
+
+
+def new_config_text() -> str:
+    return f"# A dynalake lake. `dynalake add-table` adds sections here; comments are kept.\nformat = {FORMAT}\n"
+
+
+def table_section(table: TableConfig) -> str:
+    """The text of a `[tables.NAME]` section."""
+    lines = [f"\n[tables.{table.name}]", f"dynamodb_name = {_text(table.dynamodb_name)}"]
+    lines.append(f"hash_key = {_text(str(table.keys.hash_key))}")
+    if table.keys.range_key:
+        lines.append(f"range_key = {_text(str(table.keys.range_key))}")
+    lines += [f"surface = {_text(table.surface)}", f"buckets = {table.buckets}"]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML basic string

@@ -1,0 +1,102 @@
+"""Current state in SQL: the winners of a change log, held to `lake.ordering.latest` by property tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyiceberg.table import Table
+
+from lake.changes import Surface
+from lake.config import TableConfig
+from lake.engine import CHANGE_STRUCT
+from lake.log import key_columns
+from lake.sql import identifier
+from lake.tables import LogFile, files_sql
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_STREAMS_ORDER = "(created_at_us, coalesce(sequence_number, ''), event_id)"
+
+
+def latest_sql(changes: str, surface: Surface) -> str:
+    """SQL for the winner of every item in `changes` (SQL for rows of a log): its `item_key` and `event_id`.
+
+    Looks at no marks. Items whose greatest instant is tied are settled from all of their rows in `changes`
+    by the specification itself.
+    """
+    if surface == "streams":
+        return f"""SELECT item_key, arg_max(event_id, {_STREAMS_ORDER}) AS event_id
+          FROM {changes} GROUP BY item_key"""
+    return f"""
+    WITH newest AS (
+      SELECT item_key, max(created_at_us) AS last_us, arg_max(event_id, created_at_us) AS event_id,
+        count(*) AS changes FROM {changes} GROUP BY item_key),
+    shared AS (
+      SELECT c.item_key FROM {changes} c JOIN newest n ON c.item_key = n.item_key
+      WHERE n.changes > 1 AND c.created_at_us >= n.last_us // 1000 * 1000
+      GROUP BY c.item_key
+      HAVING count_if(c.created_at_us = n.last_us) > 1 OR (count(*) > 1 AND bool_or(c.created_at_us % 1000 = 0))),
+    settled AS ({settled_sql(changes, "shared", surface)})
+    SELECT item_key, coalesce(s.event_id, n.event_id) AS event_id
+    FROM newest n LEFT JOIN settled s USING (item_key)"""
+
+
+def settled_sql(history: str, items: str, surface: Surface) -> str:
+    """SQL for the winners of `items`, each from all of its rows in `history`, by the specification."""
+    return f"""SELECT item_key, in_order_{surface}(list({CHANGE_STRUCT}))[-1] AS event_id
+      FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key"""
+
+
+def find_tail_winners(
+    con: DuckDBPyConnection, tail: str, log: str, surface: Surface, name: str, columns: str
+) -> None:
+    """Rule 5: fills the table `name` with the winners of the tail's items, live or not.
+
+    `tail` and `log` are SQL for the rows of the tail and of the whole log; `columns` is SQL over a row of the
+    log. Late changes are not looked at; items that are tied are settled from the whole log.
+    """
+    order = _STREAMS_ORDER if surface == "streams" else "created_at_us"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE touched AS
+        SELECT item_key, arg_max(event_id, {order}) AS event_id, bool_or(is_tied) AS is_tied
+        FROM {tail} WHERE NOT is_late GROUP BY item_key"""
+    )
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
+        FROM {tail} l SEMI JOIN (FROM touched WHERE NOT is_tied) t ON l.event_id = t.event_id"""
+    )
+    tied = con.execute("SELECT count(*) FILTER (is_tied) FROM touched").fetchone()
+    if tied and tied[0]:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE settled AS
+            {settled_sql(log, "(FROM touched WHERE is_tied)", surface)}"""
+        )
+        con.execute(
+            f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN settled s ON l.event_id = s.event_id"
+        )
+
+
+def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:
+    """Fills the table `name` with the winners of every item of the log, live or not, looking at no marks."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE newest AS {latest_sql(log, surface)}")
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
+        FROM {log} l SEMI JOIN newest n ON l.event_id = n.event_id"""
+    )
+
+
+def winner_columns(table: TableConfig, buckets: int) -> str:
+    """SQL over a row of the log for our columns of the state, and the bucket."""
+    key = identifier(key_columns(table.keys)[0])
+    text = f"to_base64(l.{key})" if table.keys.hash_key.kind == "B" else f"l.{key}"
+    hash_key = "" if table.keys.hash_key.kind == "S" else f"{text} AS _hash_key, "
+    return f"""l.item_key AS _item_key, {hash_key}l.new_image AS _item, l.created_at_us AS _created_at_us,
+      l.op AS _op, iceberg_bucket({buckets}, {text}) AS _bucket"""
+
+
+def tail_sql(log: Table, files: Sequence[LogFile], covered: int) -> str:
+    """SQL for the rows of the log beyond a batch."""
+    tail = files_sql(log, [file.path for file in files if file.high > covered])
+    return f"(FROM {tail} WHERE batch > {covered})"

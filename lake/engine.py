@@ -1,0 +1,113 @@
+"""DuckDB, set up the one way this project uses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+from duckdb.sqltypes import BIGINT, VARCHAR
+
+from lake.attributes import encode_binary_once, plain_json
+from lake.changes import Change, Surface
+from lake.errors import ConfigError
+from lake.keys import ItemKey
+from lake.ordering import in_order
+from lake.sql import MACROS
+
+OWN_MB = 230  # what Python, pyarrow and pyiceberg take beside DuckDB
+MEMORY_MB_MIN = 384
+
+
+def connect_engine(memory_mb: int = 4096, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in UTC, spilling beyond its memory, with Iceberg and this project's functions.
+
+    `memory_mb` is what the whole process may hold. Nothing is downloaded: the extensions come as wheels.
+    """
+    if memory_mb < MEMORY_MB_MIN:
+        raise ConfigError("start engine", f"memory {memory_mb} MB", expected=f"at least {MEMORY_MB_MIN} MB")
+    scratch = tempfile.mkdtemp(prefix="dynalake-")
+    con = duckdb.connect(
+        config={
+            "memory_limit": f"{memory_mb - OWN_MB}MB",
+            "temp_directory": scratch,
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            **({"threads": threads} if threads else {}),
+        }
+    )
+    weakref.finalize(con, shutil.rmtree, scratch, ignore_errors=True)
+    for name in ("avro", "iceberg"):
+        con.execute(f"LOAD '{_extension(name)}'")
+    con.execute("SET TimeZone = 'UTC'")
+    for macro in MACROS:
+        con.execute(macro)
+    _register_functions(con)
+    return con
+
+
+def _extension(name: str) -> Path:
+    spec = find_spec(f"duckdb_extension_{name}")
+    folder = Path(spec.origin).parent if spec and spec.origin else Path(os.devnull)
+    path = folder / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.exists():
+        raise ConfigError(
+            "load DuckDB extension", name, expected=str(path), got="no such file",
+            remedy=f"pip install duckdb-extension-{name}=={duckdb.__version__}",
+        )  # fmt: skip
+    return path
+
+
+def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
+    con.create_function("binary_once", _each(encode_binary_once), [VARCHAR], VARCHAR, type="arrow")
+    con.create_function("plain_json", _each(plain_json), [VARCHAR], VARCHAR, type="arrow")
+    for surface in ("kds", "streams"):
+        con.create_function(
+            f"in_order_{surface}", _in_order(surface), [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
+            type="native",
+        )  # fmt: skip
+
+
+_CHANGE = duckdb.struct_type(
+    {
+        "op": VARCHAR, "created_at_us": BIGINT, "event_id": VARCHAR, "source": VARCHAR,
+        "sequence_number": VARCHAR, "new_image": VARCHAR, "old_image": VARCHAR,
+    }  # fmt: skip
+)
+CHANGE_STRUCT = "{" + ", ".join(f"'{name}': {name}" for name, _ in _CHANGE.children) + "}"
+
+
+_NO_KEY = ItemKey(("",))
+
+
+def _each(function: Any) -> Any:
+    """A vectorised form of a text function; what it refuses, and NULL, become NULL."""
+
+    def apply(texts: pa.ChunkedArray) -> pa.Array:
+        return pa.array([_or_none(function, text) for text in texts.to_pylist()], pa.string())
+
+    return apply
+
+
+def _or_none(function: Any, text: str | None) -> str | None:
+    try:
+        return None if text is None else function(text)
+    except (ValueError, TypeError, AttributeError, msgspec.DecodeError):
+        return None
+
+
+def _in_order(surface: Surface) -> Any:
+    """The event ids of one item's changes in order: the specification itself, for DuckDB."""
+
+    def settle(changes: list[dict[str, Any]]) -> list[str]:
+        return [change.event_id for change in in_order((Change(_NO_KEY, **c) for c in changes), surface)]
+
+    return settle

@@ -1,0 +1,70 @@
+"""Where things lie in a lake: every path is built and parsed here.
+
+    lake.toml                          tables, policies, format version
+    catalog.db                         the Iceberg catalog of a lake in a folder (SQLite)
+    raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
+    dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
+    warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+CONFIG = "lake.toml"
+CATALOG = "catalog.db"
+RAW = "raw"
+DEAD_LETTERS = "dead_letters"
+WAREHOUSE = "warehouse"
+NAMESPACE = "lake"
+UNKNOWN_TABLE = "_unknown"
+TABLE_NAME_MAX = 200  # Glue allows 255; the longest suffix and a counter must fit behind it
+_SUFFIXES = ("", "_changes", "_ledger", "_as_of", "_history")  # what a table's name is the start of
+
+
+def lake_name(dynamodb_name: str, taken: set[str]) -> str:
+    """The lake's name for a DynamoDB table: lower case, `_` for what SQL would have to quote, unique.
+
+    A name is stored when the table is added and never moves. `taken` holds the names there already are.
+    """
+    used = {name + suffix for name in taken for suffix in _SUFFIXES}
+    name, n = sql_name(dynamodb_name)[:TABLE_NAME_MAX], 1
+    while any(numbered(name, n) + suffix in used for suffix in _SUFFIXES):
+        n += 1
+    return numbered(name, n)
+
+
+def sql_name(name: str) -> str:
+    """A name in lower case with `_` for everything but letters, digits and `_`."""
+    return re.sub(r"\W", "_", name.lower()) or "_"
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, or the first of `name_2`, `name_3`, … that is not taken."""
+    n = 1
+    while numbered(name, n) in taken:
+        n += 1
+    return numbered(name, n)
+
+
+def numbered(name: str, n: int) -> str:
+    return name if n == 1 else f"{name}_{n}"
+
+
+def log_table(table: str) -> str:
+    return f"{NAMESPACE}.{table}_changes"
+
+
+def state_table(table: str) -> str:
+    return f"{NAMESPACE}.{table}"
+
+
+def ledger_table(table: str) -> str:
+    return f"{NAMESPACE}.{table}_ledger"
+
+
+def dead_letter_path(table: str | None, uri: str, etag: str) -> str:
+    """Where the dead letters of one raw object go: the same object, read again, writes the same one."""
+    digest = hashlib.sha256(f"{uri}\n{etag}".encode()).hexdigest()[:32]
+    return f"{DEAD_LETTERS}/{table or UNKNOWN_TABLE}/{digest}.ndjson.gz"

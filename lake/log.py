@@ -1,0 +1,117 @@
+"""The change log as an Iceberg table: its columns, its files, its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import DayTransform
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    IcebergType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+)
+
+from lake import layout
+from lake.config import TableConfig
+from lake.keys import KeySchema
+from lake.sql import identifier
+from lake.tables import create_table
+
+DAY_FIELD_ID = 1000
+IMAGES = ("new_image", "old_image")
+_BEFORE_KEYS: tuple[tuple[str, IcebergType], ...] = (("item_key", StringType()),)
+_AFTER_KEYS: tuple[tuple[str, IcebergType], ...] = (
+    ("op", StringType()),
+    ("event_time", TimestampType()),
+    ("created_at_us", LongType()),
+    ("event_id", StringType()),
+    ("is_ttl", BooleanType()),
+    ("is_late", BooleanType()),
+    ("is_tied", BooleanType()),
+    ("source", StringType()),
+    ("new_image", StringType()),
+    ("old_image", StringType()),
+    ("batch", LongType()),
+    ("sequence_number", StringType()),
+    ("shard_id", StringType()),
+    ("raw_object", StringType()),
+)
+
+
+def key_columns(keys: KeySchema) -> list[str]:
+    """The log's columns for the key attributes, in their order; ours keep their names."""
+    taken = {name for name, _ in (*_BEFORE_KEYS, *_AFTER_KEYS)}
+    columns: list[str] = []
+    for attribute in keys.attributes:
+        columns.append(layout.unique_name(layout.sql_name(attribute.name), taken | set(columns)))
+    return columns
+
+
+def ensure_log(catalog: Catalog, table: TableConfig) -> Table:
+    """The change log of a table, made where there is none yet. N keys are text there, B keys binary."""
+    keys = [
+        (column, BinaryType() if attribute.kind == "B" else StringType(), f"{attribute} of DynamoDB")
+        for column, attribute in zip(key_columns(table.keys), table.keys.attributes, strict=True)
+    ]
+    ours = [[(name, kind, None) for name, kind in group] for group in (_BEFORE_KEYS, _AFTER_KEYS)]
+    fields = [
+        NestedField(n, name, kind, required=False, doc=doc)
+        for n, (name, kind, doc) in enumerate([*ours[0], *keys, *ours[1]], start=1)
+    ]
+    return create_table(
+        catalog,
+        layout.log_table(table.name),
+        Schema(*fields),
+        lambda schema: PartitionSpec(
+            PartitionField(schema.find_field("event_time").field_id, DAY_FIELD_ID, DayTransform(), "event_day")
+        ),
+        {f"write.metadata.metrics.column.{image}": "none" for image in IMAGES},
+    )
+
+
+_LEDGER: tuple[tuple[str, IcebergType], ...] = (
+    ("uri", StringType()),
+    ("etag", StringType()),
+    ("size", LongType()),
+    ("lineage", StringType()),
+    ("batch", LongType()),
+    ("records", LongType()),
+    ("changes", LongType()),
+    ("duplicates", LongType()),
+    ("dead_letters", LongType()),
+    ("taken_at", TimestampType()),
+)
+
+
+def ensure_ledger(catalog: Catalog, table: TableConfig) -> Table:
+    """The ledger beside a log: which raw object went into which batch of which log, with its counts."""
+    fields = [NestedField(n, name, kind, required=False) for n, (name, kind) in enumerate(_LEDGER, start=1)]
+    return create_table(
+        catalog, layout.ledger_table(table.name), Schema(*fields), lambda schema: PartitionSpec(), {}
+    )
+
+
+def lineage(log: Table) -> str:
+    """Which log a ledger entry speaks of: one made anew under the same name is another."""
+    return str(log.metadata.table_uuid)
+
+
+def field_ids(schema: Schema) -> str:
+    """DuckDB's FIELD_IDS for a schema: what makes the files readable after columns come, go and change."""
+    return "{" + ", ".join(_field_id(field) for field in schema.fields) + "}"
+
+
+def _field_id(field: NestedField) -> str:
+    if isinstance(field.field_type, ListType):
+        inner = f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"
+        return f"{identifier(field.name)}: {inner}"
+    return f"{identifier(field.name)}: {field.field_id}"

@@ -1,0 +1,146 @@
+"""The order of an item's changes, and with it the current state: the specification.
+
+Every SQL form of current state is held to `latest()` by property tests, and items whose greatest instant
+is tied are settled by this very code, from their whole history.
+
+An *instant* is one `created_at_us`. DynamoDB may give times in milliseconds, and a stream may be switched
+live: a time that is a whole millisecond covers all of it, so within a millisecond that holds such a time all
+changes of an item share one instant.
+
+Inside an instant KDS gives no order. Images do: among changes of one instant the later one's OldImage is the
+earlier one's NewImage. With images as vertices (and "absent" as one more) and changes as edges, the order is
+a trail that uses every edge once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from lake.attributes import image_text
+from lake.changes import Change, Surface
+
+ABSENT = None
+Vertex = str | None
+
+
+def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change]:
+    """All changes of one item, each `event_id` once, in the order in which they happened.
+
+    A pure function of the set of changes: what order they are given in, and how often, plays no part.
+    """
+    unique = {change.event_id: change for change in sorted(changes, key=_copy_preference)}
+    ordered: list[Change] = []
+    if surface == "streams":
+        return sorted(unique.values(), key=_streams_order)
+    for instant in _instants(sorted(unique.values(), key=lambda change: change.created_at_us)):
+        ordered.extend(_settle(instant, ordered[-1] if ordered else None))
+    return ordered
+
+
+def latest(changes: Iterable[Change], surface: Surface = "kds") -> Change | None:
+    """The last change of one item: its state is that change's NewImage, or none after a REMOVE."""
+    ordered = in_order(changes, surface)
+    return ordered[-1] if ordered else None
+
+
+def _copy_preference(change: Change) -> tuple[bool, int]:
+    """Of copies whose precision differs the finer time stands; dict insertion keeps the last."""
+    return (change.created_at_us % 1000 != 0, change.created_at_us)
+
+
+def _streams_order(change: Change) -> tuple[int, str, str]:
+    """Native Streams number an item's changes; what is not from the stream has no number and loses ties."""
+    return (change.created_at_us, change.sequence_number or "", change.event_id)
+
+
+def _instants(changes: Sequence[Change]) -> Iterable[list[Change]]:
+    """Groups of changes, sorted by time, that no clock tells apart."""
+    by_millisecond: dict[int, list[Change]] = defaultdict(list)
+    for change in changes:
+        by_millisecond[change.created_at_us // 1000].append(change)
+    for group in by_millisecond.values():
+        if any(change.created_at_us % 1000 == 0 for change in group):
+            yield group
+            continue
+        by_microsecond: dict[int, list[Change]] = defaultdict(list)
+        for change in group:
+            by_microsecond[change.created_at_us].append(change)
+        yield from by_microsecond.values()
+
+
+def _settle(instant: list[Change], before: Change | None) -> list[Change]:
+    """The changes of one instant in order, given the change before them."""
+    if len(instant) == 1:
+        return instant
+    instant = sorted(instant, key=lambda change: (change.created_at_us, change.event_id))
+    others = [change for change in instant if change.source != "stream"]  # they lose ties, outside the chains
+    stream = [change for change in instant if change.source == "stream"]
+    state = _after(others[-1] if others else before)
+    trail = _trail(stream, state)
+    if trail is None:  # a copy may have come under a new event id: count identical edges once
+        first_of_edge = {(_before_of(change), _after(change)): change for change in reversed(stream)}
+        once = [change for change in stream if first_of_edge[_before_of(change), _after(change)] is change]
+        trail = _trail(once, state) if len(once) < len(stream) else None
+        if trail is not None:
+            kept = {change.event_id for change in trail}
+            trail = [change for change in stream if change.event_id not in kept] + trail
+    return others + (stream if trail is None else trail)
+
+
+def _after(change: Change | None) -> Vertex:
+    if change is None or change.op == "REMOVE" or change.new_image is None:
+        return ABSENT
+    return _vertex(change.new_image)
+
+
+def _before_of(change: Change) -> Vertex:
+    if change.old_image is not None:
+        return _vertex(change.old_image)
+    # Without the image it replaced, a change hangs on no other: its start is a vertex of its own.
+    return ABSENT if change.op == "INSERT" else f"before {change.event_id}"
+
+
+def _vertex(image_json: str) -> Vertex:
+    return image_text(msgspec.json.decode(image_json))
+
+
+def _trail(changes: Sequence[Change], state: Vertex) -> list[Change] | None:
+    """An Eulerian trail over the changes, or None where there is none.
+
+    Open trails start where one more edge leaves than arrives. A closed loop starts, and ends, at `state`:
+    the image before it; where that is not on the loop nobody can tell, and there is no trail.
+    """
+    if not changes:
+        return []
+    edges = {change.event_id: (_before_of(change), _after(change)) for change in changes}
+    balance: Counter[Vertex] = Counter()
+    leaving: dict[Vertex, list[Change]] = defaultdict(list)
+    for change in reversed(changes):  # popped from the end: the smallest time and event id goes first
+        start, end = edges[change.event_id]
+        balance[start] -= 1
+        balance[end] += 1
+        leaving[start].append(change)
+    uneven = sorted(count for count in balance.values() if count)
+    if uneven == [-1, 1]:
+        first = next(vertex for vertex, count in balance.items() if count == -1)
+    elif not uneven and state in leaving:
+        first = state
+    else:
+        return None
+    # Hierholzer: walk until stuck, back up, splice.
+    path: list[tuple[Vertex, Change | None]] = [(first, None)]
+    trail: list[Change] = []
+    while path:
+        vertex, arrived_by = path[-1]
+        if leaving[vertex]:
+            change = leaving[vertex].pop()
+            path.append((edges[change.event_id][1], change))
+        else:
+            path.pop()
+            if arrived_by is not None:
+                trail.append(arrived_by)
+    trail.reverse()
+    return trail if len(trail) == len(changes) else None

@@ -1,0 +1,105 @@
+"""The current state as an Iceberg table: its columns and its buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table, Transaction
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+)
+
+from lake import layout
+from lake.columns import DECIMAL_DIGITS, HASH_KEY, OURS, Column, changed_types, dump_columns, key_state_columns, parse_columns
+from lake.config import TableConfig
+from lake.tables import create_table
+
+COLUMNS = "dynalake.columns"
+LINEAGE = "dynalake.lineage"  # the log that the state was made from
+BUCKET_FIELD_ID = 1000
+_TYPES: dict[str, IcebergType] = {
+    "VARCHAR": StringType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "BOOLEAN": BooleanType(),
+    "BLOB": BinaryType(),
+}  # fmt: skip
+
+
+def own_columns(table: TableConfig) -> dict[str, str]:
+    """Our columns of a state and their SQL types: `_hash_key` only where the hash key itself is no text."""
+    return {
+        name: kind for name, kind in OURS.items() if name != HASH_KEY or table.keys.hash_key.kind != "S"
+    }
+
+
+def bucket_column(table: TableConfig) -> str:
+    """The column whose Iceberg bucket a row lies in: the canonical text of the hash key."""
+    return key_state_columns(table.keys)[0].name if table.keys.hash_key.kind == "S" else HASH_KEY
+
+
+def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
+    """The current state of a table, made where there is none yet, with the key's columns."""
+    columns = key_state_columns(table.keys)
+    fields = [NestedField(n, name, _TYPES[kind], required=False) for n, (name, kind) in enumerate(own_columns(table).items(), 1)]
+    for column in columns:
+        fields.append(
+            NestedField(len(fields) + 1, column.name, iceberg_type(column), required=False, doc=column.attribute)
+        )
+    return create_table(
+        catalog,
+        layout.state_table(table.name),
+        Schema(*fields),
+        lambda schema: PartitionSpec(
+            PartitionField(
+                schema.find_field(bucket_column(table)).field_id, BUCKET_FIELD_ID,
+                BucketTransform(table.buckets), "key_bucket",
+            )  # fmt: skip
+        ),
+        {COLUMNS: dump_columns(columns), "write.metadata.metrics.column._item": "none"},
+    )
+
+
+def columns_of(state: Table) -> list[Column]:
+    return parse_columns(state.properties[COLUMNS])
+
+
+def buckets_of(state: Table) -> int:
+    """The number of buckets it was made with, whatever `lake.toml` says since."""
+    transform = state.spec().fields[0].transform
+    assert isinstance(transform, BucketTransform)
+    return transform.num_buckets
+
+
+def iceberg_type(column: Column) -> IcebergType:
+    if column.scalar_type.startswith("DECIMAL"):
+        scalar: IcebergType = DecimalType(DECIMAL_DIGITS, column.scale)
+    else:
+        scalar = _TYPES[column.scalar_type]
+    # pyiceberg gives the real element id when the column is added
+    return ListType(element_id=0, element_type=scalar, element_required=False) if column.element_kind else scalar
+
+
+def evolve(transaction: Transaction, before: Sequence[Column], after: Sequence[Column], lineage: str) -> None:
+    """Adds new columns; one whose type changed goes and comes anew, with a new field id, to be filled again."""
+    retyped = changed_types(before, after)
+    if retyped:
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            for column in retyped:
+                update.delete_column((column.name,))
+    known = {column.name for column in before} - {column.name for column in retyped}
+    added = [column for column in after if column.name not in known]
+    if added:
+        with transaction.update_schema() as update:
+            for column in added:
+                update.add_column((column.name,), iceberg_type(column), doc=column.attribute)
+    transaction.set_properties({COLUMNS: dump_columns(after), LINEAGE: lineage})

@@ -1,0 +1,120 @@
+"""Objects of a lake: listing what landed, reading it, writing whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lake.errors import ConfigError, TransientError
+
+_NOT_LANDED = (".", "_")  # names that begin so are still being written, or are markers
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """One landed object, as listed: a rewritten one has another ETag and is another input."""
+
+    uri: str
+    etag: str
+    size: int
+
+
+def list_objects(uri: str, s3: Any = None) -> Iterator[RawObject]:
+    """Every object under a folder or `s3://bucket/prefix`, a page at a time.
+
+    In a folder the ETag is the size and the time of the last change, in ns. Raises ConfigError where there
+    is no such folder or bucket. `s3` is a boto3 client (one is made where none is given).
+    """
+    if uri.startswith("s3://"):
+        yield from _list_s3(uri, s3 or s3_client())
+        return
+    if not os.path.isdir(uri):
+        raise ConfigError("list raw objects", uri, expected="a folder", got="none", remedy="Check the path")
+    yield from _list_folder(uri)
+
+
+def _list_folder(folder: str) -> Iterator[RawObject]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_NOT_LANDED):
+                continue
+            try:
+                if entry.is_dir():
+                    yield from _list_folder(entry.path)
+                    continue
+                status = entry.stat()
+            except FileNotFoundError:
+                continue  # gone between listing and look: nothing that landed
+            yield RawObject(entry.path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+
+
+def s3_client() -> Any:
+    """A boto3 S3 client by the standard settings (AWS_ENDPOINT_URL, profiles)."""
+    import boto3
+
+    return boto3.client("s3")
+
+
+def _list_s3(uri: str, s3: Any) -> Iterator[RawObject]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    place = urlsplit(uri)
+    prefix = place.path.lstrip("/")
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=place.netloc, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield RawObject(f"s3://{place.netloc}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
+    except (BotoCoreError, ClientError) as fault:
+        raise ConfigError(
+            "list raw objects", uri, expected="a bucket that may be listed", got=str(fault),
+            remedy="Check the name, the Region and the credentials",
+        ) from fault  # fmt: skip
+
+
+def download(raw: RawObject, folder: Path, s3: Any = None) -> Path:
+    """The object's bytes as a local file: where it lies, or from S3 a copy of just the version listed.
+
+    Raises TransientError where it was rewritten or removed since: the next listing has it anew.
+    """
+    if not raw.uri.startswith("s3://"):
+        return Path(raw.uri)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    place = urlsplit(raw.uri)
+    target = folder / uuid.uuid4().hex
+    try:
+        answer = (s3 or s3_client()).get_object(
+            Bucket=place.netloc, Key=raw.uri.removeprefix(f"s3://{place.netloc}/"), IfMatch=raw.etag
+        )
+        with target.open("wb") as out:
+            for chunk in answer["Body"].iter_chunks(1 << 20):
+                out.write(chunk)
+    except (BotoCoreError, ClientError) as fault:
+        raise TransientError(
+            "read", raw.uri, expected=f"the version {raw.etag}", got=str(fault), remedy="Run compact again"
+        ) from fault
+    return target
+
+
+def put(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all: to a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def update(path: Path, change: Callable[[str], str]) -> None:
+    """Replaces a text file by a function of what it holds; of two at once both take effect, in turn."""
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        put(path, change(path.read_text(encoding="utf-8")).encode())

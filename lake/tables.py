@@ -1,0 +1,257 @@
+"""The Iceberg tables of a lake: creating, pinning, committing lists of Parquet files.
+
+DuckDB writes the files; pyiceberg only commits them. A table object is a pinned version: what was planned on
+it is committed on it, and a commit is a compare-and-swap because pyiceberg's own retry is off (it would
+rebase the work on a version it was not planned on, and land it twice). All use of pyiceberg's undocumented
+surface stands here, held by read-back tests.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.typedef import Record
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from lake import layout
+from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
+from lake.lake import Lake
+from lake.sql import empty_rows, literal, parquet_sql
+
+BATCH = "dynalake.batch"  # log: the last batch in it; state: the batch of the log that it covers
+INPUTS = "dynalake.inputs"  # snapshot summary: the hash of what a commit was made of
+_PROPERTIES = {
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    "write.parquet.compression-codec": "zstd",
+}
+_EPOCH = datetime.date(1970, 1, 1)
+
+
+@contextmanager
+def catalog_faults(operation: str, identity: object) -> Iterator[None]:
+    """Turns what the catalog raises into this project's errors."""
+    try:
+        yield
+    except CommitFailedException as fault:
+        raise CommitConflict(operation, identity, got=str(fault), remedy="Planned anew") from fault
+    except CommitStateUnknownException as fault:
+        raise CommitStateUnknown(operation, identity, got=str(fault)) from fault
+    except OperationalError as fault:  # locked for longer than SQLite waits, or the file cannot be opened
+        raise TransientError(
+            operation, identity, expected="the catalog to answer", got=str(fault.orig),
+            remedy="Run the command again; if it persists, see whether another job hangs",
+        ) from fault  # fmt: skip
+    except DatabaseError as fault:
+        raise LakeError(
+            operation, identity, expected="an intact catalog.db", got=str(fault.orig),
+            remedy="Restore catalog.db from a backup; raw objects and tables are not touched",
+        ) from fault  # fmt: skip
+    except FileNotFoundError as fault:
+        raise LakeError(
+            operation, identity, expected="the table's files", got=str(fault), remedy="Restore the warehouse"
+        ) from fault
+
+
+def open_catalog(lake: Lake) -> Catalog:
+    """The lake's catalog. Raises LakeError where it is damaged."""
+    with catalog_faults("open catalog", lake.root / layout.CATALOG):
+        catalog = SqlCatalog(
+            layout.NAMESPACE,
+            uri=f"sqlite:///{lake.root / layout.CATALOG}",
+            warehouse=str(lake.warehouse),
+        )
+        catalog.create_namespace_if_not_exists(layout.NAMESPACE)
+    return catalog
+
+
+def load_table(catalog: Catalog, name: str) -> Table | None:
+    """The table as it is now, pinned; None where there is none yet."""
+    with catalog_faults("load table", name):
+        try:
+            return catalog.load_table(name)
+        except NoSuchTableError:
+            return None
+
+
+def create_table(
+    catalog: Catalog,
+    name: str,
+    schema: Schema,
+    partitions: Callable[[Schema], PartitionSpec],
+    properties: Mapping[str, str],
+) -> Table:
+    """The table, made where there is none yet (two at once make one). pyiceberg renumbers fields: look them up."""
+    present = load_table(catalog, name)
+    if present is not None:
+        return present
+    with catalog_faults("create table", name):
+        try:
+            return catalog.create_table(
+                name, schema, partition_spec=partitions(schema), properties={**_PROPERTIES, **properties}
+            )
+        except TableAlreadyExistsError:
+            return catalog.load_table(name)
+
+
+def batch_of(table: Table | None) -> int:
+    """The last batch in a log, or the last that a state covers; 0 in a new table."""
+    return int(table.properties.get(BATCH, "0")) if table is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A data file of a pinned table with the range of one column in it."""
+
+    path: str
+    rows: int
+    size: int
+    partition: Any
+    low: Any
+    high: Any
+
+
+def data_files(table: Table, column: str) -> list[LogFile]:
+    """The data files of the pinned snapshot, with the bounds of `column` from the manifests."""
+    field = table.schema().find_field(column)
+    found = []
+    for task in table.scan().plan_files():
+        file = task.file
+        low, high = (bounds.get(field.field_id) for bounds in (file.lower_bounds, file.upper_bounds))
+        found.append(
+            LogFile(
+                _path(file.file_path), file.record_count, file.file_size_in_bytes,
+                file.partition[0] if len(file.partition) else None,
+                None if low is None else from_bytes(field.field_type, low),
+                None if high is None else from_bytes(field.field_type, high),
+            )  # fmt: skip
+        )
+    return found
+
+
+def files_sql(table: Table, files: list[str]) -> str:
+    """SQL for the rows of some of a table's files, or of none."""
+    return parquet_sql(files) if files else f"({empty_rows(_column_types(table))})"
+
+
+def scan_sql(table: Table) -> str:
+    """SQL for the rows of the pinned version of a table."""
+    if table.current_snapshot() is None:
+        return f"({empty_rows(_column_types(table))})"
+    return f"iceberg_scan({literal(_path(table.metadata_location))})"
+
+
+def _column_types(table: Table) -> dict[str, str]:
+    names = {"string": "VARCHAR", "long": "BIGINT", "binary": "BLOB"}
+    return {field.name: names.get(str(field.field_type), str(field.field_type)) for field in table.schema().fields}
+
+
+def manifest_entries(table: Table, paths: Collection[str]) -> list[DataFile]:
+    """The pinned snapshot's entries for these files."""
+    return [task.file for task in table.scan().plan_files() if _path(task.file.file_path) in paths]
+
+
+def _path(location: str) -> str:
+    return location.removeprefix("file://")
+
+
+def data_file(metadata: TableMetadata, path: str, size: int, partition: int | None) -> DataFile:
+    """A manifest entry for a Parquet file that DuckDB wrote; its statistics are read from the footer."""
+    schema = metadata.schema()
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=pq.read_metadata(path),
+        stats_columns=compute_statistics_plan(schema, metadata.properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=Record() if partition is None else Record(partition),
+        file_size_in_bytes=size,
+        sort_order_id=None,
+        spec_id=metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+def days_since_epoch(day: datetime.date) -> int:
+    """Iceberg's `day` transform."""
+    return (day - _EPOCH).days
+
+
+def append_files(table: Table, files: Sequence[DataFile], batch: int, inputs: str) -> None:
+    """Commits new files of a batch on the pinned table. Raises CommitConflict, CommitStateUnknown."""
+    with catalog_faults("commit batch", f"{batch} of {table.name()[-1]}"):
+        with table.transaction() as transaction:
+            transaction.set_properties({BATCH: str(batch)})
+            summary = {BATCH: str(batch), INPUTS: inputs}
+            with transaction.update_snapshot(snapshot_properties=summary).fast_append() as append:
+                for file in files:
+                    append.append_data_file(file)
+
+
+def replace_files(
+    transaction: Transaction, removed: Sequence[DataFile], added: Sequence[DataFile], batch: int
+) -> None:
+    """Within a transaction, swaps data files and says which batch of the log the table now covers."""
+    transaction.set_properties({BATCH: str(batch)})
+    snapshot = transaction.update_snapshot(snapshot_properties={BATCH: str(batch)})
+    with snapshot.overwrite() if removed else snapshot.fast_append() as producer:
+        for file in removed:
+            producer.delete_data_file(file)
+        for file in added:
+            producer.append_data_file(file)
+
+
+def committed_batch(table: Table, inputs: str) -> int | None:
+    """The batch in which just these inputs were committed, if they were. Only for a commit of unknown outcome."""
+    for snapshot in reversed(table.snapshots()):
+        summary = snapshot.summary
+        if summary is not None and summary.additional_properties.get(INPUTS) == inputs:
+            return int(summary.additional_properties[BATCH])
+    return None
+
+
+def discard(paths: Sequence[str]) -> None:
+    """Deletes files that were written for a commit that did not take place."""
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def data_folder(table: Table) -> str:
+    """The folder for a table's data files, made where it is not there."""
+    folder = f"{_path(table.location())}/data"
+    os.makedirs(folder, exist_ok=True)
+    return folder
