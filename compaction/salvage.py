@@ -1,0 +1,88 @@
+"""Objects that hold something unusual, read record by record: good changes kept, the rest dead-lettered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from compaction.landed import FOREIGN, TAKEN
+from compaction.objects import Piece, StagedObject, read_records
+from lake.changes import Change
+from lake.config import TableConfig
+from lake.dead_letters import DeadLetter
+from lake.errors import PoisonError
+from lake.records import decode_record, parse_record, table_of
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ROWS_MAX = 5_000  # changes held before they go to DuckDB
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What one object held beside good records. `unregistered` counts records of tables the lake does not know."""
+
+    staged: StagedObject
+    letters: Sequence[DeadLetter]
+    unregistered: int
+
+
+def salvage(
+    con: DuckDBPyConnection, staged: StagedObject, table: TableConfig, others: Sequence[str], now_us: int
+) -> Salvage:
+    """Adds the good changes of an object to `landed` and gives its dead letters."""
+    rows: list[tuple[Any, ...]] = []
+    letters: list[DeadLetter] = []
+    unregistered = 0
+    for piece in read_records(staged):
+        name: str | None = None
+        try:
+            if piece.is_torn:
+                raise PoisonError("truncated", f"the object ends before its end: {staged.damage}")
+            record = parse_record(piece.raw)
+            name = table_of(record)
+            if name in others:
+                rows.append((FOREIGN, staged.number))
+            elif name != table.dynamodb_name:
+                unregistered += 1
+                raise PoisonError("unregistered table", f"{name!r} is not in lake.toml")
+            else:
+                change = decode_record(record, table.rules, now_us)
+                rows.append((TAKEN, staged.number, *_columns(change)))
+        except PoisonError as fault:
+            letters.append(_letter(staged, piece, fault, name, now_us))
+        if len(rows) >= ROWS_MAX:
+            _insert(con, rows)
+    _insert(con, rows)
+    return Salvage(staged, letters, unregistered)
+
+
+def _letter(
+    staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int
+) -> DeadLetter:
+    raw = staged.raw
+    return DeadLetter(fault.reason, fault.detail, raw.uri, raw.etag, piece.number, piece.raw, table, now_us)
+
+
+def _columns(change: Change) -> tuple[Any, ...]:
+    """A change as `landed` has it, behind the verdict and the object."""
+    return (
+        str(change.item_key), *change.item_key.parts, change.op, change.created_at_us, change.event_id, change.new_image,
+        change.old_image, change.is_ttl, change.source, change.sequence_number, change.shard_id,
+    )  # fmt: skip
+
+
+def _insert(con: DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    names = [column[0] for column in con.execute("SELECT * FROM landed LIMIT 0").description or ()]
+    width = len(names)
+    columns = zip(*(row + (None,) * (width - len(row)) for row in rows), strict=True)
+    con.register("salvaged", pa.table({n: list(c) for n, c in zip(names, columns, strict=True)}))
+    con.execute("INSERT INTO landed FROM salvaged")
+    con.unregister("salvaged")
+    rows.clear()

@@ -1,0 +1,101 @@
+"""A DuckDB connection in which a lake's tables can be queried.
+
+For a table `orders`: `orders` (fresh: the current state and the log's tail), `orders_changes`,
+`orders_as_of(ts)` and `orders_history(key…)`. All of one connection reads one version of log and state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from duckdb import DuckDBPyConnection
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from lake import layout
+from lake.columns import Column, changed_types, foreign_kinds, plan_columns
+from lake.config import TableConfig
+from lake.current import find_tail_winners, latest_sql, tail_sql, winner_columns
+from lake.engine import CHANGE_STRUCT, connect_engine
+from lake.keys import KeyAttribute
+from lake.lake import Lake
+from lake.log import ensure_log
+from lake.projection import projected, seen_attributes
+from lake.sql import empty_rows, identifier, item_key_sql
+from lake.state import buckets_of, columns_of, ensure_state, own_columns
+from lake.tables import batch_of, data_files, files_sql, open_catalog, scan_sql
+
+
+def connect(lake: Lake, memory_mb: int = 4096, threads: int | None = None) -> DuckDBPyConnection:
+    """Views and macros for every table of the lake, as of now. Raises LakeError."""
+    con = connect_engine(memory_mb, threads)
+    try:
+        catalog = open_catalog(lake)
+        for table in lake.config.tables.values():
+            _register(con, catalog, table)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _register(con: DuckDBPyConnection, catalog: Catalog, table: TableConfig) -> None:
+    # The state first: a log read later covers at least what the state does.
+    state, log = ensure_state(catalog, table), ensure_log(catalog, table)
+    changes = scan_sql(log)
+    con.execute(f"CREATE TEMP VIEW {identifier(table.name + '_changes')} AS FROM {changes}")
+    columns = _fresh(con, table, state, log)
+    con.execute(_as_of(table, changes, columns))
+    con.execute(_history(table, changes))
+
+
+def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table) -> list[Column]:
+    """The view `orders`: (state without the tail's items) ∪ (the tail's winners that live), by rule 5."""
+    tail = identifier(f"_{table.name}_tail")
+    files, covered = data_files(log, "batch"), batch_of(state)
+    find_tail_winners(
+        con, tail_sql(log, files, covered), files_sql(log, [f.path for f in files]),
+        table.surface, tail, winner_columns(table, buckets_of(state)),
+    )  # fmt: skip
+    live = f"(FROM {tail} WHERE _op <> 'REMOVE')"
+    present, seen = columns_of(state), seen_attributes(con, live)
+    columns = plan_columns(present, seen)
+    retyped = changed_types(present, columns)
+    rows = projected(live, columns, foreign_kinds(columns, seen))
+    con.execute(f"CREATE TEMP TABLE {identifier(f'_{table.name}_fresh')} AS SELECT * EXCLUDE (_bucket) FROM ({rows})")
+    base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
+    if retyped:  # as a refresh would: taken anew from the images
+        names = ", ".join(identifier(column.name) for column in retyped)
+        base = f"({projected(f'(SELECT * EXCLUDE ({names}, _rescued) FROM {base})', retyped, {c.attribute for c in columns})})"
+    types = own_columns(table) | {column.name: column.sql_type for column in columns}
+    order = [column.name for column in columns] + list(own_columns(table))
+    con.execute(
+        f"""CREATE TEMP VIEW {identifier(table.name)} AS SELECT {", ".join(map(identifier, order))} FROM (
+        {empty_rows(types)} UNION ALL BY NAME SELECT * FROM {base}
+        UNION ALL BY NAME SELECT * FROM {identifier(f"_{table.name}_fresh")})"""
+    )
+    return columns
+
+
+def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
+    past = f"""(SELECT * FROM {changes} WHERE event_time <= CAST(ts AS TIMESTAMP)
+      AND created_at_us <= epoch_us(CAST(ts AS TIMESTAMP)))"""
+    winners = f"""(SELECT {winner_columns(table, 1)} FROM {past} l
+      SEMI JOIN ({latest_sql(past, table.surface)}) n ON l.event_id = n.event_id WHERE l.op <> 'REMOVE')"""
+    order = [column.name for column in columns] + list(own_columns(table))
+    return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}(ts) AS TABLE
+      SELECT {", ".join(map(identifier, order))} FROM ({projected(winners, columns, {c.attribute for c in columns})})"""
+
+
+def _history(table: TableConfig, changes: str) -> str:
+    names = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
+    parts = [_key_argument(a, name) for a, name in zip(table.keys.attributes, names, strict=True)]
+    item = f"(SELECT * FROM {changes} WHERE item_key = {item_key_sql(table.keys, parts)})"
+    return f"""CREATE TEMP MACRO {identifier(table.name + "_history")}({", ".join(names)}) AS TABLE
+      SELECT * FROM {item} ORDER BY list_position(
+        (SELECT in_order_{table.surface}(list({CHANGE_STRUCT})) FROM {item}), event_id)"""
+
+
+def _key_argument(attribute: KeyAttribute, name: str) -> str:
+    """SQL for the canonical text of a key given in a query: B in base64, N as a number or text."""
+    return f"number(CAST({name} AS VARCHAR))" if attribute.kind == "N" else f"CAST({name} AS VARCHAR)"

@@ -1,0 +1,85 @@
+"""How far the tables of a lake are, from metadata alone where that can tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from lake import layout
+from lake.columns import COLUMNS_MAX
+from lake.config import TableConfig
+from lake.dead_letters import read_dead_letters
+from lake.engine import connect_engine
+from lake.lake import Lake
+from lake.state import columns_of
+from lake.tables import batch_of, data_files, files_sql, load_table, open_catalog, scan_sql
+
+Status = dict[str, Any]
+
+
+def table_status(lake: Lake) -> list[Status]:
+    """A mapping for each table, the same fields in the same order. Raises LakeError."""
+    catalog = open_catalog(lake)
+    return [_status(lake, catalog, table) for table in lake.config.tables.values()]
+
+
+def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
+    log = load_table(catalog, layout.log_table(table.name))
+    state = load_table(catalog, layout.state_table(table.name))
+    columns = columns_of(state) if state is not None else []
+    return {
+        "table": table.name,
+        "dynamodb_name": table.dynamodb_name,
+        "key": " ".join(map(str, table.keys.attributes)),
+        "surface": table.surface,
+        **_log_status(log, batch_of(state)),
+        **_state_status(state),
+        "columns": len(columns),
+        "columns_full": len(columns) >= COLUMNS_MAX,  # further attributes are in _item only
+        "dead_letters": sum(1 for _ in read_dead_letters(lake.dead_letters / table.name)),
+        "dead_letters_of_no_table": sum(1 for _ in read_dead_letters(lake.dead_letters / layout.UNKNOWN_TABLE)),
+    }
+
+
+def _log_status(log: Table | None, covered: int) -> Status:
+    batch = batch_of(log)
+    status: Status = {"batch": batch, "state_covers_batch": covered}
+    if log is None or batch == 0:
+        return {**status, "changes": 0, "tail_changes": 0, "newest_change": None, "log_files": 0, "log_bytes": 0}
+    files = data_files(log, "batch")
+    tail = [file.path for file in files if file.high > covered]
+    con = connect_engine()
+    try:
+        tail_changes = con.execute(f"SELECT count(*) FROM {files_sql(log, tail)} WHERE batch > {covered}").fetchone()
+        newest = con.execute(f"SELECT max(event_time) FROM {scan_sql(log)}").fetchone()
+    finally:
+        con.close()
+    assert tail_changes is not None and newest is not None
+    return {
+        **status,
+        "changes": sum(file.rows for file in files),
+        "tail_changes": tail_changes[0],
+        "newest_change": f"{newest[0]} UTC",
+        "log_files": len(files),
+        "log_bytes": sum(file.size for file in files),
+    }
+
+
+def _state_status(state: Table | None) -> Status:
+    files = data_files(state, "_created_at_us") if state is not None else []
+    rescued = 0
+    if state is not None and files:
+        con = connect_engine()
+        try:
+            row = con.execute(f"SELECT count(_rescued) FROM {scan_sql(state)}").fetchone()
+            rescued = row[0] if row else 0
+        finally:
+            con.close()
+    return {
+        "rows": sum(file.rows for file in files),
+        "rescued_rows": rescued,
+        "state_files": len(files),
+        "state_bytes": sum(file.size for file in files),
+    }
