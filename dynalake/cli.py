@@ -1,0 +1,52 @@
+"""The command line: `dynalake [--lake URI] COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dynalake.commands import add_table, compact, dead_letters, demo, init, refresh, sql, status
+from dynalake.console import Lake, show_error
+from lake.errors import LakeError
+
+app = typer.Typer(
+    name="dynalake",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for module in (init, add_table, compact, refresh, sql, status, dead_letters, demo):
+    app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
+
+
+@app.callback()
+def _lake(
+    context: typer.Context,
+    lake: Annotated[str, typer.Option(envvar="DYNALAKE_LAKE", help="The lake: a folder.")] = "lake",
+) -> None:
+    """The analytics backbone for Amazon DynamoDB: an exact change log and current state, in Iceberg."""
+    context.obj = Lake(lake)
+
+
+def main() -> None:
+    """Runs a command: exit 0, 1 for a fault (one line on stderr), 2 for wrong usage."""
+    try:
+        app()
+    except LakeError as fault:
+        show_error(fault)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; what was committed stays, run it again to go on", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""`dynalake add-table`: registers a DynamoDB table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+NAME = "add-table"
+EXAMPLE = "dynalake add-table orders --hash-key pk:S --range-key sk:S"
+
+
+def run(
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(help="The table's name in DynamoDB.")],
+    hash_key: Annotated[str, typer.Option(help="The hash key, NAME:TYPE with type S, N or B.")],
+    range_key: Annotated[str | None, typer.Option(help="The range key, if there is one, NAME:TYPE.")] = None,
+    surface: Annotated[
+        str, typer.Option(help="Where its changes come from: kds (Kinesis Data Streams) or streams (native).")
+    ] = "kds",
+    buckets: Annotated[int, typer.Option(help="Buckets of the current state; 128 to 256 MB each is good.")] = 16,
+) -> None:
+    """Register a table. The same one again changes nothing."""
+    from lake.config import BUCKETS_MAX, TableConfig
+    from lake.errors import ConfigError
+    from lake.keys import KeyAttribute, KeySchema
+    from lake.lake import add_table, open_lake
+
+    if surface not in ("kds", "streams"):
+        raise ConfigError("add table", table, expected="--surface kds or streams", got=surface)
+    if not 1 <= buckets <= BUCKETS_MAX:
+        raise ConfigError("add table", table, expected=f"--buckets from 1 to {BUCKETS_MAX}", got=str(buckets))
+    keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+    config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets)
+    lake = add_table(open_lake(context.obj.uri), config)
+    name = lake.config.table(table).name
+    print(f"table {name} registered; its changes land under {lake.raw}, next: dynalake compact {name}")

@@ -1,0 +1,57 @@
+"""`dynalake sql`: DuckDB over the lake."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dynalake.console import Memory, print_json, print_rows
+
+NAME = "sql"
+EXAMPLE = 'dynalake sql "SELECT count(*) FROM orders"'
+ROWS_MAX = 1_000  # a terminal's patience; csv and json give all
+
+
+def run(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="SQL over TABLE, TABLE_changes, TABLE_as_of(ts), TABLE_history(key…).")],
+    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    memory_mb: Memory = 4096,
+) -> None:
+    """Run a query. `orders` is the current state with the log's tail; tables of this lake: see status."""
+    import duckdb
+
+    from lake.errors import ConfigError, LakeError
+    from lake.lake import open_lake
+    from queries.connect import connect
+
+    if form not in ("table", "csv", "json"):
+        raise ConfigError("run query", "--format", expected="table, csv or json", got=repr(form))
+    con = connect(open_lake(context.obj.uri), memory_mb)
+    try:
+        result = con.execute(query)
+        names = [column[0] for column in result.description or ()]
+        if form == "json":
+            print_json([dict(zip(names, map(_plain, row), strict=True)) for row in result.fetchall()])
+        elif form == "csv":
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(names)
+            while rows := result.fetchmany(10_000):
+                writer.writerows(rows)
+        else:
+            rows = result.fetchmany(ROWS_MAX + 1)
+            print_rows(names, rows[:ROWS_MAX])
+            if len(rows) > ROWS_MAX:
+                print(f"first {ROWS_MAX:,} rows; --format csv gives all", file=sys.stderr)
+    except duckdb.Error as fault:
+        message = str(fault).splitlines()[0]
+        raise LakeError("run query", query, got=message, remedy="See the tables: dynalake status") from fault
+    finally:
+        con.close()
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | bool | str | list | dict | None) else str(value)

@@ -1,0 +1,86 @@
+"""What the commands share: the lake they were given, tables and progress on a terminal, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
+Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB.", min=384)]
+Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The lake named on the command line, opened when a command needs it."""
+
+    uri: str
+
+
+def now_us() -> int:
+    """The present in UTC microseconds: the one place where a command reads the clock."""
+    return time.time_ns() // 1_000
+
+
+def show_error(fault: Exception) -> None:
+    """One line on stderr."""
+    print(f"dynalake: {fault}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """A table on the terminal: numbers to the right, nothing cut off in a pipe."""
+    table = Table(header_style="bold")
+    rows = [list(row) for row in rows]
+    for n, name in enumerate(names):
+        numeric = bool(rows) and all(isinstance(row[n], int | float) or row[n] is None for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console() if sys.stdout.isatty() else Console(width=max(200, 24 * len(names)))
+    if title:
+        console.print(title, style="bold", highlight=False)
+    console.print(table)
+
+
+def print_reports(reports: Sequence[Any], as_json: bool) -> None:
+    """What a job did, a row a table."""
+    rows = [asdict(report) for report in reports]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_rows(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        print("no tables registered; next: dynalake add-table NAME --hash-key NAME:TYPE")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, nothing elsewhere; gives a function of what is done and the total."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,102 @@
+"""Lakes for tests: made from a stand-in's history, read back, and held against it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+import standin
+from compaction.compact import CompactReport, compact
+from compaction.refresh import RefreshReport, refresh
+from compaction.settings import Settings
+from lake.attributes import canonical_image
+from lake.changes import Surface
+from lake.config import TableConfig
+from lake.keys import KeyAttribute, KeyKind, KeySchema
+from lake.lake import Lake, add_table, create_lake
+from queries.connect import connect
+
+NOW_US = 1_800_000_000_000_000
+SETTINGS = Settings(NOW_US, memory_mb=1024, threads=2)
+SCHEMA = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sk", "S"))
+Items = dict[str, dict]
+
+
+def new_lake(
+    root: Path, name: str = "orders", keys: KeySchema = SCHEMA, surface: Surface = "kds", buckets: int = 4
+) -> Lake:
+    """A lake with one table."""
+    return add_table(create_lake(root), TableConfig("", name, keys, surface, buckets))
+
+
+def only_table(lake: Lake) -> TableConfig:
+    (table,) = lake.config.tables.values()
+    return table
+
+
+def compacted(lake: Lake, **options: object) -> CompactReport:
+    return compact(lake, only_table(lake), SETTINGS, **options)  # type: ignore[arg-type]
+
+
+def refreshed(lake: Lake, full: bool = False) -> RefreshReport:
+    return refresh(lake, only_table(lake), SETTINGS, full)
+
+
+def land(lake: Lake, objects: Iterable[standin.FirehoseObject]) -> None:
+    """Writes Firehose objects under `raw/`, a later one of the same key over the earlier."""
+    for one in objects:
+        path = Path(lake.raw) / one.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(one.body)
+
+
+def land_records(lake: Lake, name: str, records: Iterable[bytes | dict]) -> Path:
+    """Writes records as one plain object."""
+    path = Path(lake.raw) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [r if isinstance(r, bytes) else json.dumps(r).encode() for r in records]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def expected_items(keys: KeySchema, items: Iterable[dict]) -> Items:
+    """Canonical images by item key, as a table has them."""
+    return {str(keys.item_key_of(item)): canonical_image(item) for item in items}
+
+
+def items_of(con: duckdb.DuckDBPyConnection, relation: str) -> Items:
+    """Canonical images by item key, as the lake has them; an item that comes twice fails."""
+    found: Items = {}
+    for key, image in con.execute(f"SELECT _item_key, _item FROM {relation}").fetchall():
+        assert key not in found, f"{key} is there twice in {relation}"
+        found[key] = canonical_image(json.loads(image))
+    return found
+
+
+def fresh_items(lake: Lake) -> Items:
+    con = connect(lake, 1024, 2)
+    try:
+        return items_of(con, only_table(lake).name)
+    finally:
+        con.close()
+
+
+def rows(lake: Lake, query: str) -> list[tuple]:
+    con = connect(lake, 1024, 2)
+    try:
+        return con.execute(query).fetchall()
+    finally:
+        con.close()
+
+
+def timestamp(us: int) -> str:
+    """SQL for an instant."""
+    text = (datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=us)).isoformat(" ")
+    return f"TIMESTAMP '{text}'"
+
+
+def schema_of(hash_kind: KeyKind, range_kind: KeyKind | None) -> KeySchema:
+    return KeySchema(KeyAttribute("pk", hash_kind), KeyAttribute("sk", range_kind) if range_kind else None)
