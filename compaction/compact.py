@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def compact(
     `raw_uri` is another place than the lake's `raw/`; `reread` ignores the ledger. Raises LakeError; what
     was committed before stays, and a second run goes on from there.
     """
-    con = connect_engine(settings.memory_mb, settings.threads)
+    con = connect_engine(settings.memory_mb, settings.threads, extensions=())
     con.execute(f"SET partitioned_write_flush_threshold = {ROW_GROUP_ROWS}")
     try:
         job = _Job(lake, table, settings, open_catalog(lake), con)
@@ -189,8 +190,9 @@ class _Job:
         self.con.execute("CREATE OR REPLACE TEMP TABLE inputs AS FROM listed")
         self.con.unregister("listed")
         unusual = [s for s in staged if s.damage is not None]
-        for form in ("newline_delimited", "unstructured"):
-            unusual += self._read([s for s in staged if s.layout == form and s.damage is None], form)
+        for form, binary in product(("newline_delimited", "unstructured"), (False, True)):
+            alike = [s for s in staged if (s.layout, s.has_binary, s.damage) == (form, binary, None)]
+            unusual += self._read(alike, form, binary)
         odd = {n for (n,) in self.con.execute(f"SELECT DISTINCT object FROM landed WHERE verdict = {ODD}").fetchall()}
         if odd:
             self.con.execute(f"DELETE FROM landed WHERE object IN ({', '.join(map(str, odd))})")
@@ -201,18 +203,18 @@ class _Job:
         self._watch_poison(landed)
         return landed
 
-    def _read(self, staged: Sequence[StagedObject], form: str) -> list[StagedObject]:
+    def _read(self, staged: Sequence[StagedObject], form: str, binary: bool) -> list[StagedObject]:
         """Reads objects by SQL; gives back those that it cannot read."""
         if not staged:
             return []
         files = [str(s.path) for s in staged]
         try:
-            read_landed(self.con, self.table, self.others, files, form, self.settings.now_us)
+            read_landed(self.con, self.table, self.others, files, form, binary, self.settings.now_us)
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             if len(staged) == 1:
                 return list(staged)
             half = len(staged) // 2
-            return self._read(staged[:half], form) + self._read(staged[half:], form)
+            return self._read(staged[:half], form, binary) + self._read(staged[half:], form, binary)
         return []
 
     def _watch_poison(self, landed: _Landed) -> None:

@@ -41,28 +41,35 @@ def read_landed(
     others: Sequence[str],
     files: Sequence[str],
     layout: str,
+    has_binary: bool,
     now_us: int,
 ) -> None:
     """Adds the records of the files to `landed`. Raises duckdb.Error where a file is not such NDJSON.
 
     `others` are the DynamoDB names of the lake's other tables, whose records are not this table's concern;
-    `layout` is `newline_delimited`, or `unstructured` where records follow each other with nothing between.
+    `layout` is `newline_delimited`, or `unstructured` where records follow each other with nothing between;
+    `has_binary` is False where no value of the files is binary.
     """
-    con.execute(f"INSERT INTO landed {_select(table, others, files, layout, now_us)}")
+    con.execute(f"INSERT INTO landed {_select(table, others, files, layout, has_binary, now_us)}")
 
 
 def _select(
-    table: TableConfig, others: Sequence[str], files: Sequence[str], layout: str, now_us: int
+    table: TableConfig, others: Sequence[str], files: Sequence[str], layout: str, has_binary: bool, now_us: int
 ) -> str:
     parts = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
-    key_texts = paths([pointer(a.name, a.kind) for a in table.keys.attributes])
-    raw_parts = ", ".join(f"key_texts[{n + 1}] AS raw_{n}" for n, _ in enumerate(parts))
-    canonical = ", ".join(
-        f"{key_part_sql(a, f'raw_{n}')} AS key_{n}" for n, a in enumerate(table.keys.attributes)
+    attributes = table.keys.attributes
+    key_texts = paths([pointer(a.name, a.kind) for a in attributes] + [pointer(a.name) for a in attributes])
+    raw_parts = ", ".join(
+        f"key_texts[{n + 1}] AS raw_{n}, {literal(_json_text(a.name) + ':')} || key_texts[{n + 1 + len(attributes)}] AS pair_{n}"
+        for n, a in enumerate(attributes)
     )
-    # KDS encodes binary twice; what else lands has it once.
-    twice = "source = 'stream'" if table.surface == "kds" else "false"
-    once = f"CASE WHEN {twice} AND (contains({{0}}, '\"B\":\"') OR contains({{0}}, '\"BS\":[')) THEN binary_once({{0}}) ELSE {{0}} END"
+    canonical = ", ".join(
+        f"{key_part_sql(a, f'raw_{n}')} AS key_{n}" for n, a in enumerate(attributes)
+    )
+    once = "{0}"
+    if has_binary and table.surface == "kds":  # which encodes binary twice; what else lands has it once
+        once = """CASE WHEN source = 'stream' AND (contains({0}, '"B":"') OR contains({0}, '"BS":['))
+          THEN binary_once({0}) ELSE {0} END"""
     return f"""
     WITH envelope AS (
       SELECT regexp_extract(filename, '([0-9]+)[.]ndjson$', 1)::INTEGER AS object, eventID::VARCHAR AS event_json, eventName::VARCHAR AS name_json,
@@ -75,7 +82,8 @@ def _select(
     named AS (
       SELECT *, CASE name_json WHEN '"INSERT"' THEN 'INSERT' WHEN '"MODIFY"' THEN 'MODIFY'
           WHEN '"REMOVE"' THEN 'REMOVE' WHEN '"READ"' THEN 'READ' END AS op,
-        CASE WHEN event_json LIKE '"%' THEN nullif(json_extract_string(event_json, '$'), '') END AS event_id,
+        CASE WHEN starts_with(event_json, '"') AND NOT contains(event_json, '\\')
+          THEN nullif(trim(event_json, '"'), '') END AS event_id,
         CASE WHEN regexp_full_match(time_text, '[0-9]{{9,17}}') THEN time_text::BIGINT END AS time_value,
         CASE WHEN lake IS NULL THEN 'stream'
           ELSE coalesce(json_extract_string(lake, '/source'), 'stream') END AS source,
@@ -118,24 +126,23 @@ def _plainly_right(table: TableConfig, now_us: int) -> str:
     tests = [
         "op IS NOT NULL",
         "event_id IS NOT NULL",
-        "(lake IS NULL OR lake LIKE '{%')",
+        "(lake IS NULL OR starts_with(lake, '{'))",
         """CASE source WHEN 'stream' THEN op <> 'READ' WHEN 'scan' THEN op IN ('READ', 'REMOVE')
              WHEN 'export' THEN op IN ('READ', 'REMOVE') WHEN 'repair' THEN op IN ('READ', 'REMOVE')
              ELSE false END""",
         f"time_value >= 100000000 AND time_value < 100000000000000000 AND created_at_us <= {now_us + FUTURE_US_MAX}",
-        """CASE op WHEN 'REMOVE' THEN new_image IS NULL WHEN 'MODIFY' THEN new_image LIKE '{%'
-             ELSE new_image LIKE '{%' AND old_image IS NULL END""",
-        "(old_image IS NULL OR old_image LIKE '{%')",
-        "(new_raw IS NULL) = (new_image IS NULL) AND (old_raw IS NULL) = (old_image IS NULL)",
+        """CASE op WHEN 'REMOVE' THEN new_image IS NULL WHEN 'MODIFY' THEN starts_with(new_image, '{')
+             ELSE starts_with(new_image, '{') AND old_image IS NULL END""",
+        "(old_image IS NULL OR starts_with(old_image, '{'))",
+        "(new_raw IS NULL) = (new_image IS NULL) AND (old_raw IS NULL) = (old_image IS NULL)",  # binary_once
     ]
     if table.surface == "streams":
         tests.append("(source <> 'stream' OR regexp_full_match(number_json, '\"[0-9]{1,40}\"'))")
     else:
         tests.append("(source <> 'stream' OR number_json IS NULL)")
     tests += [f"key_{n} IS NOT NULL" for n, _ in enumerate(table.keys.attributes)]
-    for attribute in table.keys.attributes:
-        fragment = f"{literal(_json_text(attribute.name) + ':')} || json_extract(keys_once, {literal(pointer(attribute.name))})"
-        tests += [f"coalesce(contains({image}, {fragment}), true)" for image in ("new_image", "old_image")]
+    for n, _ in enumerate(table.keys.attributes):  # the key, as it stands in Keys, stands in the images too
+        tests += [f"coalesce(contains({image}, pair_{n}), true)" for image in ("new_image", "old_image")]
     return "\n        AND ".join(tests)
 
 

@@ -110,7 +110,7 @@ class _Refresh:
             return RefreshReport(self.table.name, last)
         self._find(full, covered)
         present = columns_of(self.state)
-        seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')")
+        seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')", present)
         columns = plan_columns(present, seen)
         retyped = changed_types(present, columns)
         touched, removed = self._row("SELECT count(*), count(*) FILTER (_op = 'REMOVE') FROM winners")

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ OWN_MB = 230  # what Python, pyarrow and pyiceberg take beside DuckDB
 MEMORY_MB_MIN = 384
 
 
-def connect_engine(memory_mb: int = 4096, threads: int | None = None) -> duckdb.DuckDBPyConnection:
+def connect_engine(
+    memory_mb: int = 4096, threads: int | None = None, extensions: Sequence[str] = ("avro", "iceberg")
+) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection in UTC, spilling beyond its memory, with Iceberg and this project's functions.
 
     `memory_mb` is what the whole process may hold. Nothing is downloaded: the extensions come as wheels.
@@ -45,7 +48,7 @@ def connect_engine(memory_mb: int = 4096, threads: int | None = None) -> duckdb.
         }
     )
     weakref.finalize(con, shutil.rmtree, scratch, ignore_errors=True)
-    for name in ("avro", "iceberg"):
+    for name in extensions:
         con.execute(f"LOAD '{_extension(name)}'")
     con.execute("SET TimeZone = 'UTC'")
     for macro in MACROS:

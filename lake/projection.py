@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lake.columns import BIGINT_DIGITS, DECIMAL_DIGITS, UNBOUNDED, Column, Seen
 from lake.sql import identifier, literal, paths, pointer
@@ -86,46 +89,90 @@ def _digits(whole: int, scale: int) -> str:
     return f"-?[0-9]{{1,{max(whole, 1)}}}" + (f"([.][0-9]{{1,{scale}}})?" if scale else "")
 
 
-def seen_attributes(con: DuckDBPyConnection, source: str, image: str = "_item") -> list[Seen]:
+PATHS_MAX = 200  # attributes looked at in one pass
+
+
+def seen_attributes(
+    con: DuckDBPyConnection, source: str, present: Sequence[Column] = (), image: str = "_item"
+) -> list[Seen]:
     """What the images of `source` (SQL) hold: a row for each attribute and kind.
 
-    Items of one sort share their names and kinds: grouped by these first, few rows are left to take apart.
+    Names are counted by shape: items of one sort share theirs. The kind of each is guessed, from its column or
+    from an example, and all guesses are counted in one pass; only where a count falls short of the name's
+    are the values looked at one by one.
     """
-    kinds = con.execute(
-        f"""WITH shapes AS (
-          SELECT json_keys({image}) AS names,
-            list_transform(json_extract({image}, '$.*'), lambda v: split_part(v::VARCHAR, '"', 2)) AS kinds,
-            count(*) AS items
-          FROM {source} GROUP BY ALL)
-        SELECT name, kind, sum(items)::BIGINT
-        FROM (SELECT unnest(names) AS name, unnest(kinds) AS kind, items FROM shapes) GROUP BY name, kind"""
+    shapes = con.execute(
+        f"""SELECT json_keys({image}) AS names, count(*) AS items, any_value({image}) AS example
+        FROM {source} GROUP BY names"""
     ).fetchall()
-    numeric = [(name, kind) for name, kind, _ in kinds if kind in ("N", "NS")]
-    widths: dict[tuple[str, str], tuple[int, int]] = {}
-    for start in range(0, len(numeric), 100):
-        widths |= _widths(con, source, image, numeric[start : start + 100])
-    return [Seen(name, kind, count, *widths.get((name, kind), (0, 0))) for name, kind, count in kinds]
+    counts: Counter[str] = Counter()
+    guesses: dict[str, str] = {}
+    for names, items, example in shapes:
+        values = msgspec.json.decode(example)
+        for name in names:
+            counts[name] += items
+            guesses.setdefault(name, next(iter(values[name]), "") if isinstance(values[name], dict) else "")
+    guesses |= {column.attribute: column.kind for column in present if column.attribute in counts}
+    seen: list[Seen] = []
+    names = sorted(counts)
+    for start in range(0, len(names), PATHS_MAX):
+        for one in _guessed(con, source, image, [(n, guesses[n]) for n in names[start : start + PATHS_MAX]]):
+            if one.count:
+                seen.append(one)
+            if one.count < counts[one.attribute]:
+                seen += _looked_at(con, source, image, one)
+    return seen
 
 
-def _widths(
-    con: DuckDBPyConnection, source: str, image: str, numeric: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """The most digits before and after the point of each numeric attribute."""
+def _guessed(
+    con: DuckDBPyConnection, source: str, image: str, guesses: Sequence[tuple[str, str]]
+) -> list[Seen]:
+    """How many images have each attribute with the guessed kind, and the digits of its numbers."""
     texts, measures = [], []
-    for n, (_, kind) in enumerate(numeric, start=1):
-        text = f"_v[{n}]"
-        numbers = f"[number({text})]" if kind == "N" else f"""list_transform(
-          TRY(from_json({text}, '["VARCHAR"]')), lambda e: number(e))"""
-        texts.append(f"{numbers} AS _n{n}")
-        measures += [
-            f"""max(list_max(list_transform(_n{n}, lambda e: CASE WHEN contains(e, 'E') THEN {UNBOUNDED}
-              ELSE length(ltrim(split_part(e, '.', 1), '-0')) END)))""",
-            f"max(list_max(list_transform(_n{n}, lambda e: length(split_part(e, '.', 2)))))",
-        ]
-    fields = paths([pointer(name, kind) for name, kind in numeric])
+    for n, (_, kind) in enumerate(guesses, start=1):
+        texts.append(f"{_digits_source(kind, f'_v[{n}]')} AS _t{n}")
+        measures += [f"count(_t{n})", *_digits_seen(kind, f"_t{n}")]
+    fields = paths([pointer(name, kind) for name, kind in guesses])
     row = con.execute(
         f"""SELECT {", ".join(measures)} FROM (SELECT {", ".join(texts)}
         FROM (SELECT json_extract_string({image}, {fields}) AS _v FROM {source}))"""
     ).fetchone()
     assert row is not None
-    return {key: (row[2 * n] or 0, row[2 * n + 1] or 0) for n, key in enumerate(numeric)}
+    return [
+        Seen(name, kind, row[3 * n], row[3 * n + 1] or 0, row[3 * n + 2] or 0)
+        for n, (name, kind) in enumerate(guesses)
+    ]
+
+
+def _looked_at(con: DuckDBPyConnection, source: str, image: str, guess: Seen) -> list[Seen]:
+    """The other kinds under an attribute, with their digits."""
+    value = f"json_extract({image}, {literal(pointer(guess.attribute))})"
+    kinds = con.execute(
+        f"""SELECT DISTINCT split_part({value}::VARCHAR, '"', 2) AS kind FROM {source}
+        WHERE {value} IS NOT NULL"""
+    ).fetchall()
+    others = [(guess.attribute, kind) for (kind,) in kinds if kind != guess.kind]
+    return _guessed(con, source, image, others) if others else []
+
+
+def _digits_source(kind: str, text: str) -> str:
+    """SQL for a value as far as its digits go: a number without exponent, a set of them as a list."""
+    plain = "CASE WHEN contains({0}, 'E') OR contains({0}, 'e') THEN number({0}) ELSE {0} END"
+    if kind == "N":
+        return plain.format(text)
+    if kind == "NS":
+        return f"""list_transform(TRY(from_json({text}, '["VARCHAR"]')), lambda e: {plain.format("e")})"""
+    return text
+
+
+def _digits_seen(kind: str, number: str) -> tuple[str, str]:
+    """SQL for the most digits before and after the point."""
+    one = number if kind == "N" else "e"
+    whole = f"CASE WHEN contains({one}, 'E') THEN {UNBOUNDED} ELSE length(ltrim(split_part({one}, '.', 1), '+-0')) END"
+    scale = f"length(split_part({one}, '.', 2))"
+    if kind == "N":
+        return f"max({whole})", f"max({scale})"
+    if kind == "NS":
+        each = "max(list_max(list_transform({}, lambda e: {})))"
+        return each.format(number, whole), each.format(number, scale)
+    return "0", "0"

@@ -58,7 +58,8 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
         table.surface, tail, winner_columns(table, buckets_of(state)),
     )  # fmt: skip
     live = f"(FROM {tail} WHERE _op <> 'REMOVE')"
-    present, seen = columns_of(state), seen_attributes(con, live)
+    present = columns_of(state)
+    seen = seen_attributes(con, live, present)
     columns = plan_columns(present, seen)
     retyped = changed_types(present, columns)
     rows = projected(live, columns, foreign_kinds(columns, seen))

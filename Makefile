@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= auto
+FAULTS ?= faults
+RECORDS ?= 500000
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PACKAGES := lake compaction queries standin dynalake
+PYTHON_FILES := $(PACKAGES) tests $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format faults property bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, with real data
+	$(BIN)/dynalake demo
+
+test: $(INSTALLED) ## set up, then the tests
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults"
+
+lint: $(INSTALLED) ## ruff, mypy and the import contracts
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## mend what ruff can mend
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
+	$(BIN)/ruff format $(PYTHON_FILES)
+
+faults: $(INSTALLED) ## kills, stops and races of whole processes (FAULTS="faults and not slow" for a share)
+	$(BIN)/pytest -m "$(FAULTS)" tests/faults
+
+property: $(INSTALLED) ## every property on thousands of random cases, and whatever else is slow
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) -m "(hypothesis or slow) and not faults"
+
+bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
+	$(BIN)/python benchmarks/compact.py --records $(RECORDS)
+
+clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
+	rm -rf .venv demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
