@@ -54,7 +54,8 @@ def order(rng: random.Random, n: int, version: int) -> dict:
         "channel": {"S": rng.choice(("web", "app", "shop"))}, "tags": {"SS": [f"t{rng.randrange(40)}", "u1"]},
         "city": {"S": rng.choice(("Berlin", "Paris", "Madrid", "Vienna"))}, "zip": {"S": f"{n % 99999:05d}"},
         "carrier": {"S": rng.choice(("DHL", "UPS", "GLS"))}, "email": {"S": f"{rng.randbytes(5).hex()}@example.com"},
-        "coupon": {"NULL": True} if n % 3 else {"S": f"C{rng.randrange(10**6)}"}, "tracking": {"S": rng.randbytes(6).hex()},
+        "coupon": {"NULL": True} if n % 3 else {"S": f"C{rng.randrange(10**6)}"},
+        "tracking": {"S": rng.randbytes(6).hex()},
         "version": {"N": str(version)}, "updated_at": {"N": str(START_US // 1000 + version)},
     }  # fmt: skip
 

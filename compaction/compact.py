@@ -110,7 +110,12 @@ class _Job:
     """One run of `compact` over one table."""
 
     def __init__(
-        self, lake: Lake, table: TableConfig, settings: Settings, catalog: Catalog, con: duckdb.DuckDBPyConnection
+        self,
+        lake: Lake,
+        table: TableConfig,
+        settings: Settings,
+        catalog: Catalog,
+        con: duckdb.DuckDBPyConnection,
     ) -> None:
         self.lake, self.table, self.settings = lake, table, settings
         self.catalog, self.con = catalog, con
@@ -296,6 +301,7 @@ class _Job:
 
     def _write_ledger(self, landed: _Landed, batch: int) -> None:
         log, ledger = ensure_log(self.catalog, self.table), ensure_ledger(self.catalog, self.table)
+        taken_at = datetime.datetime.fromtimestamp(self.settings.now_us / 1e6, datetime.UTC).replace(tzinfo=None)
         letters = {s.staged.number: len(s.letters) for s in landed.salvages}
         counts = {
             number: (records, changes)
@@ -310,12 +316,17 @@ class _Job:
             dead = letters.get(one.number, 0)
             rows.append(
                 {
-                    "uri": one.raw.uri, "etag": one.raw.etag, "size": one.raw.size, "lineage": lineage(log),
-                    "batch": batch, "records": records + dead, "changes": changes,
-                    "duplicates": records - changes, "dead_letters": dead,
-                    "taken_at": datetime.datetime.fromtimestamp(self.settings.now_us / 1e6, datetime.UTC)
-                    .replace(tzinfo=None),
-                }  # fmt: skip
+                    "uri": one.raw.uri,
+                    "etag": one.raw.etag,
+                    "size": one.raw.size,
+                    "lineage": lineage(log),
+                    "batch": batch,
+                    "records": records + dead,
+                    "changes": changes,
+                    "duplicates": records - changes,
+                    "dead_letters": dead,
+                    "taken_at": taken_at,
+                }
             )
         entries = pa.Table.from_pylist(rows, schema=ledger.schema().as_arrow())
         for _ in range(ATTEMPTS_MAX):

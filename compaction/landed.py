@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lake.config import TableConfig
 from lake.records import FUTURE_US_MAX, RECORD_BYTES_MAX, TTL_PRINCIPAL
-from lake.sql import identifier, item_key_sql, key_part_sql, literal, paths, pointer
+from lake.sql import item_key_sql, key_part_sql, literal, paths, pointer
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -54,25 +54,30 @@ def read_landed(
 
 
 def _select(
-    table: TableConfig, others: Sequence[str], files: Sequence[str], layout: str, has_binary: bool, now_us: int
+    table: TableConfig,
+    others: Sequence[str],
+    files: Sequence[str],
+    layout: str,
+    has_binary: bool,
+    now_us: int,
 ) -> str:
     parts = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
     attributes = table.keys.attributes
     key_texts = paths([pointer(a.name, a.kind) for a in attributes] + [pointer(a.name) for a in attributes])
+    names = [literal(_json_text(a.name) + ":") for a in attributes]
     raw_parts = ", ".join(
-        f"key_texts[{n + 1}] AS raw_{n}, {literal(_json_text(a.name) + ':')} || key_texts[{n + 1 + len(attributes)}] AS pair_{n}"
-        for n, a in enumerate(attributes)
+        f"key_texts[{n + 1}] AS raw_{n}, {name} || key_texts[{n + 1 + len(names)}] AS pair_{n}"
+        for n, name in enumerate(names)
     )
-    canonical = ", ".join(
-        f"{key_part_sql(a, f'raw_{n}')} AS key_{n}" for n, a in enumerate(attributes)
-    )
+    canonical = ", ".join(f"{key_part_sql(a, f'raw_{n}')} AS key_{n}" for n, a in enumerate(attributes))
     once = "{0}"
     if has_binary and table.surface == "kds":  # which encodes binary twice; what else lands has it once
         once = """CASE WHEN source = 'stream' AND (contains({0}, '"B":"') OR contains({0}, '"BS":['))
           THEN binary_once({0}) ELSE {0} END"""
     return f"""
     WITH envelope AS (
-      SELECT regexp_extract(filename, '([0-9]+)[.]ndjson$', 1)::INTEGER AS object, eventID::VARCHAR AS event_json, eventName::VARCHAR AS name_json,
+      SELECT regexp_extract(filename, '([0-9]+)[.]ndjson$', 1)::INTEGER AS object,
+        eventID::VARCHAR AS event_json, eventName::VARCHAR AS name_json,
         {_routing(table, others)} AS routing, userIdentity::VARCHAR AS identity, _lake::VARCHAR AS lake,
         dynamodb.ApproximateCreationDateTime::VARCHAR AS time_text, dynamodb."Keys"::VARCHAR AS "keys",
         dynamodb.NewImage::VARCHAR AS new_raw, dynamodb.OldImage::VARCHAR AS old_raw,

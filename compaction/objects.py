@@ -14,6 +14,7 @@ import msgspec
 import zstandard
 from isal import igzip, isal_zlib
 
+from compaction.damage import recover
 from lake.records import RECORD_BYTES_MAX
 from lake.store import RawObject, download
 
@@ -51,6 +52,8 @@ def stage(number: int, raw: RawObject, folder: Path, s3: Any = None) -> StagedOb
     with source.open("rb") as file, target.open("wb") as out:
         watch = _BinaryWatch(out)
         damage = _decompress(file, watch)
+        if damage is not None:
+            recover(file, out)
     if raw.uri.startswith("s3://"):
         source.unlink()
     return StagedObject(number, raw, target, _layout(target), watch.found, damage)
@@ -75,7 +78,7 @@ def _decompress(file: IO[bytes], out: _BinaryWatch) -> str | None:
     file.seek(0)
     try:
         if magic[:2] == b"\x1f\x8b":
-            with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+            with igzip.open(file, "rb") as stream:
                 shutil.copyfileobj(stream, out, CHUNK_BYTES)
         elif magic == b"\x28\xb5\x2f\xfd":
             _decompress_zstd(file, out)
@@ -166,8 +169,7 @@ def _cut(buffer: bytes, ended: bool) -> int | None:
 
 def _pieces(block: bytes) -> Iterator[bytes]:
     """The records in a block of whole lines."""
-    for line in block.split(b"\n"):
-        line = line.strip()
+    for line in map(bytes.strip, block.split(b"\n")):
         if line and _is_json(line):
             yield line
         elif line:

@@ -9,7 +9,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 from pyiceberg.catalog import Catalog
-from pyiceberg.table import Table, Transaction
+from pyiceberg.table import Transaction
 
 from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
@@ -95,7 +95,12 @@ class _Refresh:
     """One attempt, on pinned versions of log and state."""
 
     def __init__(
-        self, con: DuckDBPyConnection, catalog: Catalog, table: TableConfig, settings: Settings, conflicts: int
+        self,
+        con: DuckDBPyConnection,
+        catalog: Catalog,
+        table: TableConfig,
+        settings: Settings,
+        conflicts: int,
     ) -> None:
         self.con, self.table, self.settings, self.conflicts = con, table, settings, conflicts
         self.log = load_table(catalog, layout.log_table(table.name))
@@ -119,7 +124,14 @@ class _Refresh:
         evolve(transaction, present, columns, lineage(self.log))
         try:
             buckets = self._replace(
-                transaction, columns, foreign_kinds(columns, seen), full, bool(retyped), last, written, progress
+                transaction,
+                columns,
+                foreign_kinds(columns, seen),
+                full,
+                bool(retyped),
+                last,
+                written,
+                progress,
             )
             with catalog_faults("commit state of", self.table.name):
                 transaction.commit_transaction()
@@ -167,9 +179,7 @@ class _Refresh:
         replace_files(transaction, manifest_entries(self.state, gone), added, batch)
         return len(buckets)
 
-    def _groups(
-        self, buckets: Sequence[int], present: dict[int, list[LogFile]]
-    ) -> Iterator[tuple[int, list[int]]]:
+    def _groups(self, buckets: Sequence[int], present: dict[int, list[LogFile]]) -> Iterator[tuple[int, list[int]]]:
         """Buckets in groups that are written together: as many as a share of memory holds, at least one."""
         sizes = dict(self.con.execute("SELECT _bucket, sum(length(_item)) FROM winners GROUP BY 1").fetchall())
         group: list[int] = []
@@ -186,7 +196,12 @@ class _Refresh:
             yield done + len(group), group
 
     def _rows(
-        self, columns: Sequence[Column], rescue: set[str], group: Sequence[int], old: Sequence[str], retype: bool
+        self,
+        columns: Sequence[Column],
+        rescue: set[str],
+        group: Sequence[int],
+        old: Sequence[str],
+        retype: bool,
     ) -> str:
         """SQL for the new rows of some buckets: (old state without the touched items) ∪ (winners that live)."""
         places = ", ".join(map(str, group))

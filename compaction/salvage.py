@@ -24,7 +24,7 @@ ROWS_MAX = 5_000  # changes held before they go to DuckDB
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What one object held beside good records. `unregistered` counts records of tables the lake does not know."""
+    """What one object held beside good records; `unregistered` counts records of tables the lake does not know."""
 
     staged: StagedObject
     letters: Sequence[DeadLetter]
@@ -61,19 +61,17 @@ def salvage(
     return Salvage(staged, letters, unregistered)
 
 
-def _letter(
-    staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int
-) -> DeadLetter:
+def _letter(staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int) -> DeadLetter:
     raw = staged.raw
     return DeadLetter(fault.reason, fault.detail, raw.uri, raw.etag, piece.number, piece.raw, table, now_us)
 
 
 def _columns(change: Change) -> tuple[Any, ...]:
     """A change as `landed` has it, behind the verdict and the object."""
-    return (
-        str(change.item_key), *change.item_key.parts, change.op, change.created_at_us, change.event_id, change.new_image,
-        change.old_image, change.is_ttl, change.source, change.sequence_number, change.shard_id,
-    )  # fmt: skip
+    place = (change.source, change.sequence_number, change.shard_id)
+    images = (change.new_image, change.old_image)
+    what = (change.op, change.created_at_us, change.event_id, *images, change.is_ttl)
+    return (str(change.item_key), *change.item_key.parts, *what, *place)
 
 
 def _insert(con: DuckDBPyConnection, rows: list[tuple[Any, ...]]) -> None:

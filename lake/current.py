@@ -49,9 +49,7 @@ def settled_sql(history: str, items: str, surface: Surface) -> str:
       FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key"""
 
 
-def find_tail_winners(
-    con: DuckDBPyConnection, tail: str, log: str, surface: Surface, name: str, columns: str
-) -> None:
+def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Surface, name: str, columns: str) -> None:
     """Rule 5: fills the table `name` with the winners of the tail's items, live or not.
 
     `tail` and `log` are SQL for the rows of the tail and of the whole log; `columns` is SQL over a row of the
@@ -73,9 +71,7 @@ def find_tail_winners(
             f"""CREATE OR REPLACE TEMP TABLE settled AS
             {settled_sql(log, "(FROM touched WHERE is_tied)", surface)}"""
         )
-        con.execute(
-            f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN settled s ON l.event_id = s.event_id"
-        )
+        con.execute(f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN settled s ON l.event_id = s.event_id")
 
 
 def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
+from duckdb.func import PythonUDFType
 from duckdb.sqltypes import BIGINT, VARCHAR
 
 from lake.attributes import encode_binary_once, plain_json
@@ -70,21 +71,17 @@ def _extension(name: str) -> Path:
 
 
 def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
-    con.create_function("binary_once", _each(encode_binary_once), [VARCHAR], VARCHAR, type="arrow")
-    con.create_function("plain_json", _each(plain_json), [VARCHAR], VARCHAR, type="arrow")
+    con.create_function("binary_once", _each(encode_binary_once), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
+    con.create_function("plain_json", _each(plain_json), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
     for surface in ("kds", "streams"):
         con.create_function(
             f"in_order_{surface}", _in_order(surface), [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
-            type="native",
+            type=PythonUDFType.NATIVE,
         )  # fmt: skip
 
 
-_CHANGE = duckdb.struct_type(
-    {
-        "op": VARCHAR, "created_at_us": BIGINT, "event_id": VARCHAR, "source": VARCHAR,
-        "sequence_number": VARCHAR, "new_image": VARCHAR, "old_image": VARCHAR,
-    }  # fmt: skip
-)
+_TEXTS = ("op", "event_id", "source", "sequence_number", "new_image", "old_image")
+_CHANGE = duckdb.struct_type({"created_at_us": BIGINT, **dict.fromkeys(_TEXTS, VARCHAR)})
 CHANGE_STRUCT = "{" + ", ".join(f"'{name}': {name}" for name, _ in _CHANGE.children) + "}"
 
 

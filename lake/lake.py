@@ -85,9 +85,7 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
         name = layout.lake_name(table.dynamodb_name, set(present.tables))
-        return text + table_section(
-            TableConfig(name, table.dynamodb_name, table.keys, table.surface, table.buckets)
-        )
+        return text + table_section(TableConfig(name, table.dynamodb_name, table.keys, table.surface, table.buckets))
 
     update(lake.root / layout.CONFIG, appended)
     return open_lake(lake.root)

@@ -1,10 +1,10 @@
 """Where things lie in a lake: every path is built and parsed here.
 
-    lake.toml                          tables, policies, format version
-    catalog.db                         the Iceberg catalog of a lake in a folder (SQLite)
-    raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
-    dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
-    warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
+lake.toml                          tables, policies, format version
+catalog.db                         the Iceberg catalog of a lake in a folder (SQLite)
+raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
+dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
+warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
 from __future__ import annotations

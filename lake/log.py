@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -95,9 +93,7 @@ _LEDGER: tuple[tuple[str, IcebergType], ...] = (
 def ensure_ledger(catalog: Catalog, table: TableConfig) -> Table:
     """The ledger beside a log: which raw object went into which batch of which log, with its counts."""
     fields = [NestedField(n, name, kind, required=False) for n, (name, kind) in enumerate(_LEDGER, start=1)]
-    return create_table(
-        catalog, layout.ledger_table(table.name), Schema(*fields), lambda schema: PartitionSpec(), {}
-    )
+    return create_table(catalog, layout.ledger_table(table.name), Schema(*fields), lambda schema: PartitionSpec(), {})
 
 
 def lineage(log: Table) -> str:

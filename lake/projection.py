@@ -58,7 +58,8 @@ def _typed(column: Column, text: str) -> str:
     if column.element_kind == "S":
         return f"list_sort({strings})"
     values = f"list_transform({strings}, lambda e: {element})"
-    return f"CASE WHEN NOT list_contains(list_transform({strings}, lambda e: {element} IS NULL), true) THEN list_sort({values}) END"
+    misfit = f"list_contains(list_transform({strings}, lambda e: {element} IS NULL), true)"
+    return f"CASE WHEN NOT {misfit} THEN list_sort({values}) END"
 
 
 def _scalar(kind: str, column: Column, text: str) -> str:
@@ -116,17 +117,18 @@ def seen_attributes(
     seen: list[Seen] = []
     names = sorted(counts)
     for start in range(0, len(names), PATHS_MAX):
-        for one in _guessed(con, source, image, [(n, guesses[n]) for n in names[start : start + PATHS_MAX]]):
-            if one.count:
-                seen.append(one)
-            if one.count < counts[one.attribute]:
-                seen += _looked_at(con, source, image, one)
+        part = names[start : start + PATHS_MAX]
+        found = _guessed(con, source, image, [(name, guesses[name]) for name in part])
+        short = {one.attribute: counts[one.attribute] - one.count for one in found if one.count < counts[one.attribute]}
+        nulls = _guessed(con, source, image, [(name, "NULL") for name in short]) if short else []
+        seen += [one for one in (*found, *nulls) if one.count]
+        for one in nulls:
+            if one.count < short[one.attribute]:
+                seen += _looked_at(con, source, image, one.attribute, {guesses[one.attribute], "NULL"})
     return seen
 
 
-def _guessed(
-    con: DuckDBPyConnection, source: str, image: str, guesses: Sequence[tuple[str, str]]
-) -> list[Seen]:
+def _guessed(con: DuckDBPyConnection, source: str, image: str, guesses: Sequence[tuple[str, str]]) -> list[Seen]:
     """How many images have each attribute with the guessed kind, and the digits of its numbers."""
     texts, measures = [], []
     for n, (_, kind) in enumerate(guesses, start=1):
@@ -139,19 +141,18 @@ def _guessed(
     ).fetchone()
     assert row is not None
     return [
-        Seen(name, kind, row[3 * n], row[3 * n + 1] or 0, row[3 * n + 2] or 0)
-        for n, (name, kind) in enumerate(guesses)
+        Seen(name, kind, row[3 * n], row[3 * n + 1] or 0, row[3 * n + 2] or 0) for n, (name, kind) in enumerate(guesses)
     ]
 
 
-def _looked_at(con: DuckDBPyConnection, source: str, image: str, guess: Seen) -> list[Seen]:
-    """The other kinds under an attribute, with their digits."""
-    value = f"json_extract({image}, {literal(pointer(guess.attribute))})"
+def _looked_at(con: DuckDBPyConnection, source: str, image: str, attribute: str, known: Collection[str]) -> list[Seen]:
+    """The further kinds under an attribute, with their digits."""
     kinds = con.execute(
-        f"""SELECT DISTINCT split_part({value}::VARCHAR, '"', 2) AS kind FROM {source}
-        WHERE {value} IS NOT NULL"""
+        f"""SELECT DISTINCT split_part(value, '"', 2) FROM (
+          SELECT json_extract({image}, {literal(pointer(attribute))})::VARCHAR AS value FROM {source})
+        WHERE value IS NOT NULL"""
     ).fetchall()
-    others = [(guess.attribute, kind) for (kind,) in kinds if kind != guess.kind]
+    others = [(attribute, kind) for (kind,) in kinds if kind not in known]
     return _guessed(con, source, image, others) if others else []
 
 

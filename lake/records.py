@@ -88,7 +88,7 @@ def decode_record(record: dict[str, Any], table: TableRules, now_us: int) -> Cha
     if not isinstance(lake, dict):
         raise PoisonError("no change record", "`_lake` is no object")
     source = lake.get("source") or "stream"
-    if source not in SOURCES or (op == "READ") != (source != "stream") and op != "REMOVE":
+    if source not in SOURCES or ((op == "READ") != (source != "stream") and op != "REMOVE"):
         raise PoisonError("contradictory", f"a {op} of source {source!r}")
     created = _time(body.get("ApproximateCreationDateTime"), now_us)
     sequence = _sequence_number(body, lake, source, table)
@@ -123,9 +123,7 @@ def _time(value: Any, now_us: int) -> int:
     return created
 
 
-def _sequence_number(
-    body: dict[str, Any], lake: dict[str, Any], source: str, table: TableRules
-) -> str | None:
+def _sequence_number(body: dict[str, Any], lake: dict[str, Any], source: str, table: TableRules) -> str | None:
     number = body.get("SequenceNumber")
     if source != "stream":
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lake.keys import KeyAttribute, KeySchema
 
@@ -52,14 +52,16 @@ def paths(values: list[str]) -> str:
     return "[" + ", ".join(map(literal, values)) + "]"
 
 
-def parquet_sql(files: list[str], extra: str = "") -> str:
+def parquet_sql(files: Sequence[str], extra: str = "") -> str:
     """SQL for the rows of these files; there must be one at least."""
-    return f"read_parquet({paths(files)}, hive_partitioning = false{extra})"
+    return f"read_parquet({paths(list(files))}, hive_partitioning = false{extra})"
 
 
 def empty_rows(columns: Mapping[str, str]) -> str:
     """SQL for no rows with these columns and types."""
-    return "SELECT " + ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in columns.items()) + " WHERE false"
+    return (
+        "SELECT " + ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in columns.items()) + " WHERE false"
+    )
 
 
 def pointer(*names: str) -> str:

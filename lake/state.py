@@ -22,7 +22,16 @@ from pyiceberg.types import (
 )
 
 from lake import layout
-from lake.columns import DECIMAL_DIGITS, HASH_KEY, OURS, Column, changed_types, dump_columns, key_state_columns, parse_columns
+from lake.columns import (
+    DECIMAL_DIGITS,
+    HASH_KEY,
+    OURS,
+    Column,
+    changed_types,
+    dump_columns,
+    key_state_columns,
+    parse_columns,
+)
 from lake.config import TableConfig
 from lake.tables import create_table
 
@@ -37,9 +46,7 @@ _TYPES: dict[str, IcebergType] = {
 
 def own_columns(table: TableConfig) -> dict[str, str]:
     """Our columns of a state and their SQL types: `_hash_key` only where the hash key itself is no text."""
-    return {
-        name: kind for name, kind in OURS.items() if name != HASH_KEY or table.keys.hash_key.kind != "S"
-    }
+    return {name: kind for name, kind in OURS.items() if name != HASH_KEY or table.keys.hash_key.kind != "S"}
 
 
 def bucket_column(table: TableConfig) -> str:
@@ -50,7 +57,10 @@ def bucket_column(table: TableConfig) -> str:
 def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
     """The current state of a table, made where there is none yet, with the key's columns."""
     columns = key_state_columns(table.keys)
-    fields = [NestedField(n, name, _TYPES[kind], required=False) for n, (name, kind) in enumerate(own_columns(table).items(), 1)]
+    fields = [
+        NestedField(n, name, _TYPES[kind], required=False)
+        for n, (name, kind) in enumerate(own_columns(table).items(), 1)
+    ]
     for column in columns:
         fields.append(
             NestedField(len(fields) + 1, column.name, iceberg_type(column), required=False, doc=column.attribute)
@@ -59,14 +69,14 @@ def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
         catalog,
         layout.state_table(table.name),
         Schema(*fields),
-        lambda schema: PartitionSpec(
-            PartitionField(
-                schema.find_field(bucket_column(table)).field_id, BUCKET_FIELD_ID,
-                BucketTransform(table.buckets), "key_bucket",
-            )  # fmt: skip
-        ),
+        lambda schema: _buckets(schema, table),
         {COLUMNS: dump_columns(columns), "write.metadata.metrics.column._item": "none"},
     )
+
+
+def _buckets(schema: Schema, table: TableConfig) -> PartitionSpec:
+    source = schema.find_field(bucket_column(table)).field_id
+    return PartitionSpec(PartitionField(source, BUCKET_FIELD_ID, BucketTransform(table.buckets), "key_bucket"))
 
 
 def columns_of(state: Table) -> list[Column]:

@@ -37,6 +37,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
+from pyiceberg.types import PrimitiveType
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from lake import layout
@@ -143,17 +144,20 @@ class LogFile:
 def data_files(table: Table, column: str) -> list[LogFile]:
     """The data files of the pinned snapshot, with the bounds of `column` from the manifests."""
     field = table.schema().find_field(column)
+    assert isinstance(field.field_type, PrimitiveType)
     found = []
     for task in table.scan().plan_files():
         file = task.file
         low, high = (bounds.get(field.field_id) for bounds in (file.lower_bounds, file.upper_bounds))
         found.append(
             LogFile(
-                _path(file.file_path), file.record_count, file.file_size_in_bytes,
-                file.partition[0] if len(file.partition) else None,
-                None if low is None else from_bytes(field.field_type, low),
-                None if high is None else from_bytes(field.field_type, high),
-            )  # fmt: skip
+                path=_path(file.file_path),
+                rows=file.record_count,
+                size=file.file_size_in_bytes,
+                partition=file.partition[0] if len(file.partition) else None,
+                low=None if low is None else from_bytes(field.field_type, low),
+                high=None if high is None else from_bytes(field.field_type, high),
+            )
         )
     return found
 
@@ -213,18 +217,15 @@ def days_since_epoch(day: datetime.date) -> int:
 
 def append_files(table: Table, files: Sequence[DataFile], batch: int, inputs: str) -> None:
     """Commits new files of a batch on the pinned table. Raises CommitConflict, CommitStateUnknown."""
-    with catalog_faults("commit batch", f"{batch} of {table.name()[-1]}"):
-        with table.transaction() as transaction:
-            transaction.set_properties({BATCH: str(batch)})
-            summary = {BATCH: str(batch), INPUTS: inputs}
-            with transaction.update_snapshot(snapshot_properties=summary).fast_append() as append:
-                for file in files:
-                    append.append_data_file(file)
+    with catalog_faults("commit batch", f"{batch} of {table.name()[-1]}"), table.transaction() as transaction:
+        transaction.set_properties({BATCH: str(batch)})
+        summary = {BATCH: str(batch), INPUTS: inputs}
+        with transaction.update_snapshot(snapshot_properties=summary).fast_append() as append:
+            for file in files:
+                append.append_data_file(file)
 
 
-def replace_files(
-    transaction: Transaction, removed: Sequence[DataFile], added: Sequence[DataFile], batch: int
-) -> None:
+def replace_files(transaction: Transaction, removed: Sequence[DataFile], added: Sequence[DataFile], batch: int) -> None:
     """Within a transaction, swaps data files and says which batch of the log the table now covers."""
     transaction.set_properties({BATCH: str(batch)})
     snapshot = transaction.update_snapshot(snapshot_properties={BATCH: str(batch)})

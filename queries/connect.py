@@ -12,7 +12,6 @@ from duckdb import DuckDBPyConnection
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from lake import layout
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import find_tail_winners, latest_sql, tail_sql, winner_columns
@@ -61,13 +60,12 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     present = columns_of(state)
     seen = seen_attributes(con, live, present)
     columns = plan_columns(present, seen)
-    retyped = changed_types(present, columns)
     rows = projected(live, columns, foreign_kinds(columns, seen))
     con.execute(f"CREATE TEMP TABLE {identifier(f'_{table.name}_fresh')} AS SELECT * EXCLUDE (_bucket) FROM ({rows})")
     base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
-    if retyped:  # as a refresh would: taken anew from the images
-        names = ", ".join(identifier(column.name) for column in retyped)
-        base = f"({projected(f'(SELECT * EXCLUDE ({names}, _rescued) FROM {base})', retyped, {c.attribute for c in columns})})"
+    if changed_types(present, columns):  # as a refresh would: taken anew from the images
+        ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
+        base = f"({projected(f'(SELECT {ours} FROM {base})', columns, {c.attribute for c in columns})})"
     types = own_columns(table) | {column.name: column.sql_type for column in columns}
     order = [column.name for column in columns] + list(own_columns(table))
     con.execute(

@@ -47,7 +47,14 @@ def _log_status(log: Table | None, covered: int) -> Status:
     batch = batch_of(log)
     status: Status = {"batch": batch, "state_covers_batch": covered}
     if log is None or batch == 0:
-        return {**status, "changes": 0, "tail_changes": 0, "newest_change": None, "log_files": 0, "log_bytes": 0}
+        return {
+            **status,
+            "changes": 0,
+            "tail_changes": 0,
+            "newest_change": None,
+            "log_files": 0,
+            "log_bytes": 0,
+        }
     files = data_files(log, "batch")
     tail = [file.path for file in files if file.high > covered]
     con = connect_engine()

@@ -166,7 +166,7 @@ class _Encoder:
 def _value_text(value: AttributeValue) -> str:
     """A value's JSON as KDS writes it: binary, base64 text already, is encoded a second time."""
     [(kind, content)] = value.items()
-    if kind == "S" or kind == "N":
+    if kind in ("S", "N"):
         return f'{{"{kind}":{_quoted(content)}}}'
     text = _encode_json(value)
     if '"B":' in text or '"BS":' in text:
@@ -249,9 +249,7 @@ def _hold_back(sent: list[_Sent], seed: int, faults: Faults) -> int:
     return held_back
 
 
-def _duplicate(
-    sent: list[_Sent], seed: int, faults: Faults, report: Report, encoder: _Encoder
-) -> list[_Sent]:
+def _duplicate(sent: list[_Sent], seed: int, faults: Faults, report: Report, encoder: _Encoder) -> list[_Sent]:
     random = Random(f"{seed}/duplicates")
     duplicates = []
     for record in sent if faults.duplicates else ():
@@ -299,9 +297,7 @@ def _poison_payload(kind: PoisonKind, change: Change, precision: Precision, enco
             return data[: len(data) // 2]
 
 
-def _unregistered(
-    sent: list[_Sent], seed: int, faults: Faults, report: Report, encoder: _Encoder
-) -> list[_Sent]:
+def _unregistered(sent: list[_Sent], seed: int, faults: Faults, report: Report, encoder: _Encoder) -> list[_Sent]:
     random = Random(f"{seed}/unregistered")
     extra = []
     for number in range(faults.unregistered if sent else 0):

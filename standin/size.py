@@ -48,11 +48,8 @@ def _text_size(text: str) -> int:
 
 def _number_size(text: str) -> int:
     """About one byte for two significant digits, one more for all and one for a sign."""
-    if text.isdecimal():
-        digits = text.strip("0")
-    else:
-        digits = "".join(map(str, Decimal(text).as_tuple().digits)).strip("0")
-    return (len(digits) + 1) // 2 + 1 + text.startswith("-")
+    digits = text if text.isdecimal() else "".join(map(str, Decimal(text).as_tuple().digits))
+    return (len(digits.strip("0")) + 1) // 2 + 1 + text.startswith("-")
 
 
 def _binary_size(encoded: str) -> int:

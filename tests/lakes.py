@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
+
 import standin
 from compaction.compact import CompactReport, compact
 from compaction.refresh import RefreshReport, refresh
@@ -94,7 +95,9 @@ def rows(lake: Lake, query: str) -> list[tuple]:
 
 def timestamp(us: int) -> str:
     """SQL for an instant."""
-    text = (datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=us)).isoformat(" ")
+    text = (
+        datetime.datetime.fromtimestamp(0, datetime.UTC).replace(tzinfo=None) + datetime.timedelta(microseconds=us)
+    ).isoformat(" ")
     return f"TIMESTAMP '{text}'"
 
 

@@ -52,9 +52,7 @@ def is_made(folder: Path) -> bool:
 
 FILES = project_files()
 PRODUCT = {
-    path: ast.parse(path.read_bytes())
-    for path in FILES
-    if path.suffix == ".py" and ROOT / "tests" not in path.parents
+    path: ast.parse(path.read_bytes()) for path in FILES if path.suffix == ".py" and ROOT / "tests" not in path.parents
 }
 
 
@@ -102,9 +100,7 @@ def test_functions_are_short() -> None:
 
 def test_names_say_something() -> None:
     paths = [
-        place(path)
-        for path in FILES
-        if VAGUE & {word for part in path.relative_to(ROOT).parts for word in words(part)}
+        place(path) for path in FILES if VAGUE & {word for part in path.relative_to(ROOT).parts for word in words(part)}
     ]
     names = [
         f"{place(path, node.lineno)} {node.name}"

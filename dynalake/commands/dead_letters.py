@@ -22,12 +22,12 @@ def run(
     """List dead letters: the reason, the place, the bytes; and how many there are of each reason."""
     from dataclasses import asdict
 
-    from lake.dead_letters import read_dead_letters
+    from lake.dead_letters import DeadLetter, read_dead_letters
     from lake.lake import open_lake
 
     lake = open_lake(context.obj.uri)
     reasons: Counter[tuple[str, str]] = Counter()
-    shown = []
+    shown: list[DeadLetter] = []
     for letter in read_dead_letters(lake.dead_letters):
         reasons[letter.table or "", letter.reason] += 1
         if len(shown) < limit:

@@ -106,12 +106,10 @@ def run(
             got=f"{len(different)} that differ: {', '.join(different[:SHOWN])}",
         )  # fmt: skip
     print(f"verified: all {len(table.items):,} items are equal to the table's, attribute by attribute.")
-    print(f'Go on: dynalake --lake {folder} sql "SELECT * FROM airline WHERE type = \'plane\' LIMIT 5"')
+    print(f"Go on: dynalake --lake {folder} sql \"SELECT * FROM airline WHERE type = 'plane' LIMIT 5\"")
 
 
-def _history(
-    stages: _Stages, days: int
-) -> tuple[standin.Table, Sequence[standin.FirehoseObject], standin.Report]:
+def _history(stages: _Stages, days: int) -> tuple[standin.Table, Sequence[standin.FirehoseObject], standin.Report]:
     """The table's history of writes, and what Firehose makes of it on a bad day."""
     import standin
     from dynalake.flights import flights_history
@@ -138,7 +136,16 @@ def _history(
 
 
 def _text(counts: dict[str, int]) -> str:
-    wanted = ("duplicates", "held_back", "milliseconds", "skipped", "rewritten", "late", "poison", "unregistered")
+    wanted = (
+        "duplicates",
+        "held_back",
+        "milliseconds",
+        "skipped",
+        "rewritten",
+        "late",
+        "poison",
+        "unregistered",
+    )
     return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in wanted if counts.get(name))
 
 
@@ -198,7 +205,11 @@ def _compare(lake: Lake, table: standin.Table) -> list[str]:
 
 
 def _show_summary(
-    lake: Lake, table: standin.Table, reports: Sequence[CompactReport], faults: standin.Report, stages: _Stages
+    lake: Lake,
+    table: standin.Table,
+    reports: Sequence[CompactReport],
+    faults: standin.Report,
+    stages: _Stages,
 ) -> None:
     from queries.status import table_status
 

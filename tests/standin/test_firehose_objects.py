@@ -33,9 +33,7 @@ def numbers(delivery: FirehoseObject) -> list[int]:
 
 def test_names_and_prefixes_tell_the_arrival_of_the_oldest_record():
     records = every_second(40)
-    objects = firehose_objects(
-        records[::-1], seed=1, stream="orders", prefix="raw/orders/", buffer_seconds=15
-    )
+    objects = firehose_objects(records[::-1], seed=1, stream="orders", prefix="raw/orders/", buffer_seconds=15)
     assert [numbers(delivery) for delivery in objects] == [
         list(range(16)),
         list(range(16, 32)),
@@ -105,9 +103,7 @@ def test_same_arguments_same_bytes():
     st.integers(0, 4),
     st.integers(0, 4),
 )
-def test_every_record_is_delivered_and_buffers_keep_their_limits(
-    arrivals, bytes_max, seconds_max, late, rewritten
-):
+def test_every_record_is_delivered_and_buffers_keep_their_limits(arrivals, bytes_max, seconds_max, late, rewritten):
     records = [record(number, START_US + at_us, size) for number, (at_us, size) in enumerate(arrivals)]
     report = Report()
     options = {"seed": 1, "buffer_bytes": bytes_max, "buffer_seconds": seconds_max}
@@ -190,8 +186,7 @@ def test_from_table_to_objects_under_all_faults_every_record_is_there():
     delivered = Counter(line for one in objects for line in gzip.decompress(one.body).split(b"\n")[:-1])
     assert delivered.total() == report.records_delivered > report.records == len(records)
     assert (
-        report.counts() | {"poison": 8, "unregistered": 3, "skipped": 2, "rewritten": 2, "late": 1}
-        == report.counts()
+        report.counts() | {"poison": 8, "unregistered": 3, "skipped": 2, "rewritten": 2, "late": 1} == report.counts()
     )
 
 

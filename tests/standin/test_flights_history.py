@@ -55,9 +55,7 @@ def test_a_flight_is_scheduled_then_departs_lands_and_expires(table):
         "dest": {"S": "IAH"},
         "distance": {"N": "1400"},
         "tailnum": {"S": "N14228"},
-        "scheduled": {
-            "M": {"departure": {"S": "2013-01-01T10:15:00Z"}, "arrival": {"S": "2013-01-01T14:19:00Z"}}
-        },
+        "scheduled": {"M": {"departure": {"S": "2013-01-01T10:15:00Z"}, "arrival": {"S": "2013-01-01T14:19:00Z"}}},
         "status": {"S": "scheduled"},
         "log": {"L": []},
     }
@@ -90,16 +88,12 @@ def test_a_cancelled_flight_is_removed_not_expired(table):
 def test_a_delay_past_midnight_moves_the_day_not_the_clock(table):
     # MQ 3944 was due out at 18:35 on 1 January and left 853 minutes later, at 8:48 the next day.
     changes = flight("FLIGHT#MQ3944", "2013-01-01T18:35#JFK", table)
-    departed = next(
-        change.new for change in changes if change.new and change.new["status"] == {"S": "departed"}
-    )
+    departed = next(change.new for change in changes if change.new and change.new["status"] == {"S": "departed"})
     assert departed["dep_time"] == {"S": "2013-01-02T13:48:00Z"}
 
 
 def test_flights_arrive_after_they_depart_overnight_too(table):
-    flights = [
-        c.new for c in table.changes if c.op == "INSERT" and c.new and c.new["type"] == {"S": "flight"}
-    ]
+    flights = [c.new for c in table.changes if c.op == "INSERT" and c.new and c.new["type"] == {"S": "flight"}]
     scheduled = {(flight["pk"]["S"], flight["sk"]["S"]): flight["scheduled"]["M"] for flight in flights}
     assert all(times["departure"]["S"] < times["arrival"]["S"] for times in scheduled.values())
     # Due in Ponce, an hour ahead of New York in winter, at 4:45.
@@ -152,9 +146,7 @@ def test_the_history_is_the_same_each_time(table):
     assert again.changes == table.changes
     day = flights_history(date(2013, 1, 2), 1, expire_after=timedelta(days=1))
     of_both = {(change.key, change.at_us, change.op) for change in table.changes}
-    of_day = {
-        (change.key, change.at_us, change.op) for change in day.changes if "status" in (change.new or {})
-    }
+    of_day = {(change.key, change.at_us, change.op) for change in day.changes if "status" in (change.new or {})}
     assert len(of_day) > 2_500
     assert of_day <= of_both
 
@@ -213,7 +205,5 @@ def test_the_stand_in_needs_only_the_standard_library():
 
 
 def _printed(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     return done.stdout.strip()

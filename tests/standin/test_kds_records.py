@@ -33,9 +33,7 @@ def tables(draw: st.DrawFn) -> Table:
     """Tables of a few items whose changes of one item are at least a millisecond apart."""
     table = Table("orders", range_key=None, seed=draw(st.integers(0, 3)))
     at_us = AT_US
-    for name, value in draw(
-        st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 3)), max_size=30)
-    ):
+    for name, value in draw(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 3)), max_size=30)):
         at_us += draw(st.integers(1_000, 5_000_000))
         item = {"pk": {"S": name}, "n": {"N": str(value)}}
         if value is None:
@@ -150,13 +148,9 @@ def test_binary_is_encoded_twice_wherever_it_stands():
 def test_an_item_keeps_its_partition_key_and_the_key_its_shard():
     table = Table("orders", hash_key=("n", "N"), range_key=None)
     for number in range(200):
-        table.put(
-            {"n": {"N": f"{number % 50}.{'0' * (number // 50 + 1)}"}, "x": {"N": str(number)}}, AT_US + number
-        )
+        table.put({"n": {"N": f"{number % 50}.{'0' * (number // 50 + 1)}"}, "x": {"N": str(number)}}, AT_US + number)
     records = kds_records(table, seed=1, shards=3)
-    places = {
-        (event(r)["dynamodb"]["Keys"]["n"]["N"].split(".")[0], r.partition_key, r.shard_id) for r in records
-    }
+    places = {(event(r)["dynamodb"]["Keys"]["n"]["N"].split(".")[0], r.partition_key, r.shard_id) for r in records}
     assert len(places) == len({partition_key for _, partition_key, _ in places}) == 50
     assert all(len(key) == 32 and key == key.upper() and int(key, 16) >= 0 for _, key, _ in places)
     assert {shard for _, _, shard in places} == {f"shardId-{index:012d}" for index in range(3)}
@@ -262,9 +256,7 @@ def test_a_duplicate_may_come_with_the_other_precision():
     table, report = orders(), Report()
     faults = Faults(duplicates=0.5, duplicate_other_precision=0.5)
     records = [event(record) for record in kds_records(table, seed=1, faults=faults, report=report)]
-    milliseconds = [
-        r["eventID"] for r in records if "ApproximateCreationDateTimePrecision" not in r["dynamodb"]
-    ]
+    milliseconds = [r["eventID"] for r in records if "ApproximateCreationDateTimePrecision" not in r["dynamodb"]]
     assert 50 < len(milliseconds) < 150
     assert sorted(milliseconds) == sorted(report.duplicates_other_precision)
     assert report.milliseconds == 0
@@ -323,9 +315,7 @@ def test_a_skipped_last_change_leaves_the_item_stale():
     assert len(report.skipped) == 2
     assert set(report.skipped) <= set(last.values())
     report = Report()
-    assert (
-        kds_records(orders(3, items=3), seed=1, faults=Faults(skipped_last=9, skipped=9), report=report) == []
-    )
+    assert kds_records(orders(3, items=3), seed=1, faults=Faults(skipped_last=9, skipped=9), report=report) == []
     assert len(report.skipped) == 3
 
 
@@ -353,9 +343,7 @@ def test_poison_is_beside_the_good_records_and_is_what_it_says():
         json.loads(truncated.payload)
     assert truncated.payload.startswith(b'{"awsRegion"')
     event_ids = {change.event_id for change in table.changes}
-    assert not event_ids & {
-        json.loads(poison.payload)["eventID"] for poison in (missing_key, contradictory, future)
-    }
+    assert not event_ids & {json.loads(poison.payload)["eventID"] for poison in (missing_key, contradictory, future)}
 
 
 def test_unregistered_records_are_good_ones_of_another_table():
@@ -367,8 +355,7 @@ def test_unregistered_records_are_good_ones_of_another_table():
     assert len(set(others)) == 3
     assert len(records) == len(table.changes) + 3
     assert all(
-        "NewImage" in json.loads(data)["dynamodb"] or "OldImage" in json.loads(data)["dynamodb"]
-        for data in others
+        "NewImage" in json.loads(data)["dynamodb"] or "OldImage" in json.loads(data)["dynamodb"] for data in others
     )
 
 
@@ -380,11 +367,7 @@ def test_a_report_adds_up_over_calls():
     assert counts["changes"] == 2 * len(orders().changes)
     assert counts["records"] == len(first) + len(second)
     assert counts["records"] == (
-        counts["changes"]
-        - counts["skipped"]
-        + counts["duplicates"]
-        + counts["poison"]
-        + counts["unregistered"]
+        counts["changes"] - counts["skipped"] + counts["duplicates"] + counts["poison"] + counts["unregistered"]
     )
     assert counts["poison"] == 16
     assert counts["poison_rubbish"] == counts["poison_missing_key"] == 4

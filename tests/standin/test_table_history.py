@@ -34,11 +34,7 @@ def test_writes_become_changes_that_chain():
 def test_event_ids_follow_from_seed_table_and_ordinal():
     def event_ids(name: str, seed: int) -> list[str]:
         table = Table(name, seed=seed)
-        return [
-            change.event_id
-            for at_us in range(3)
-            if (change := table.put(O1 | {"n": {"N": str(at_us)}}, at_us))
-        ]
+        return [change.event_id for at_us in range(3) if (change := table.put(O1 | {"n": {"N": str(at_us)}}, at_us))]
 
     assert event_ids("orders", 1) == event_ids("orders", 1)
     distinct = {*event_ids("orders", 1), *event_ids("orders", 2), *event_ids("other", 1)}
