@@ -25,7 +25,7 @@ from pyiceberg.table import Table
 from compaction.landed import FOREIGN, ODD, create_landed, read_landed
 from compaction.objects import StagedObject, stage
 from compaction.plan import Marks, plan_batch
-from compaction.salvage import Salvage, salvage
+from compaction.salvage import UNREGISTERED, Salvage, salvage
 from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.config import TableConfig
@@ -35,7 +35,7 @@ from lake.errors import CommitConflict, CommitStateUnknown, LakeError, Transient
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
 from lake.sql import identifier, literal, parquet_sql
-from lake.store import RawObject, list_objects
+from lake.store import RawObject, list_objects, s3_client
 from lake.tables import (
     append_files,
     batch_of,
@@ -119,11 +119,14 @@ class _Job:
     ) -> None:
         self.lake, self.table, self.settings = lake, table, settings
         self.catalog, self.con = catalog, con
+        self.s3: Any = None
         self.others = [t.dynamodb_name for t in lake.config.tables.values() if t.name != table.name]
         self.report = CompactReport(table.name)
-        self.poison = 0
+        self.poison, self.seen, self.example = 0, 0, ""
 
     def run(self, raw_uri: str, reread: bool, progress: Progress) -> CompactReport:
+        if raw_uri.startswith("s3://"):
+            self.s3 = s3_client()
         self._list(raw_uri, reread)
         total = self._row("SELECT coalesce(sum(size), 0) FROM pending")[0]
         done = 0
@@ -146,7 +149,7 @@ class _Job:
     def _list(self, raw_uri: str, reread: bool) -> None:
         """Fills `pending` with the objects that the ledger does not have, in bounded memory."""
         self.con.execute("CREATE OR REPLACE TEMP TABLE pending (uri VARCHAR, etag VARCHAR, size BIGINT)")
-        for page in _pages(list_objects(raw_uri), LISTED_ROWS):
+        for page in _pages(list_objects(raw_uri, self.s3), LISTED_ROWS):
             rows = pa.table({n: [getattr(raw, n) for raw in page] for n in ("uri", "etag", "size")})
             self.con.register("listed", rows)
             self.con.execute("INSERT INTO pending FROM listed")
@@ -188,7 +191,7 @@ class _Job:
 
     def _land(self, inputs: Sequence[RawObject], scratch: Path) -> _Landed:
         with ThreadPoolExecutor(self.settings.threads or 2) as pool:
-            staged = list(pool.map(lambda pair: stage(pair[0], pair[1], scratch), enumerate(inputs)))
+            staged = list(pool.map(lambda pair: stage(pair[0], pair[1], scratch, self.s3), enumerate(inputs)))
         create_landed(self.con, self.table)
         uris = pa.table({"object": pa.array(range(len(inputs)), pa.int32()), "uri": [raw.uri for raw in inputs]})
         self.con.register("listed", uris)
@@ -224,14 +227,15 @@ class _Job:
 
     def _watch_poison(self, landed: _Landed) -> None:
         """Stops the run, before anything of the batch is kept, where too much of it is poison."""
-        self.poison += sum(len(s.letters) - s.unregistered for s in landed.salvages)
-        seen = self.report.records + self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0]
-        seen += sum(len(s.letters) - s.unregistered for s in landed.salvages)
-        if seen >= POISON_RECORDS_MIN and self.poison > POISON_RATIO_MAX * seen:
-            example = next(letter for s in landed.salvages for letter in s.letters)
+        letters = [letter for s in landed.salvages for letter in s.letters if letter.reason != UNREGISTERED]
+        self.poison += len(letters)
+        self.seen += self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0] + len(letters)
+        if letters:
+            self.example = f"{letters[0].reason}: {letters[0].detail} ({letters[0].object})"
+        if self.seen >= POISON_RECORDS_MIN and self.poison > POISON_RATIO_MAX * self.seen:
             raise LakeError(
                 "compact", self.table.name, expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
-                got=f"{self.poison} of {seen}, such as {example.reason}: {example.detail} ({example.object})",
+                got=f"{self.poison} of {self.seen}, such as {self.example}",
                 remedy="This looks like a wrong stream or table definition; nothing of this batch was taken in",
             )  # fmt: skip
 
@@ -265,7 +269,7 @@ class _Job:
                 self.report = replace(self.report, conflicts=self.report.conflicts + 1)
             except CommitStateUnknown:
                 found = committed_batch(ensure_log(self.catalog, self.table), identity)
-                if found is not None:
+                if found is not None and found >= batch:  # an earlier one is of an earlier run
                     return found, marks
         raise TransientError(
             "compact", self.table.name, expected=f"a commit within {ATTEMPTS_MAX} attempts",
@@ -336,6 +340,8 @@ class _Job:
                 return
             except CommitConflict:
                 ledger = ensure_ledger(self.catalog, self.table)
+            except CommitStateUnknown:
+                return
         # The ledger saves work and nothing else: without these entries the objects are read again.
 
     def _count(self, landed: _Landed, marks: Marks) -> None:

@@ -26,7 +26,13 @@ _HEAD_BYTES = 4 * CHUNK_BYTES
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
 _MAYBE_BINARY = re.compile(rb'B"|BS"')  # twice as fast as the two tags, and seldom there without them
 _START = re.compile(rb'\{\s*"')
-_DAMAGE = (EOFError, igzip.BadGzipFile, isal_zlib.error, zlib.error, zstandard.ZstdError)
+_DAMAGE: Any = (
+    EOFError,
+    igzip.BadGzipFile,
+    isal_zlib.error,
+    zlib.error,
+    zstandard.ZstdError,
+)
 
 
 @dataclass(frozen=True, slots=True)

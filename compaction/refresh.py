@@ -109,10 +109,10 @@ class _Refresh:
     def run(self, full: bool, progress: Progress) -> RefreshReport:
         covered, last = batch_of(self.state), batch_of(self.log)
         if self.log is None or last == 0:
-            return RefreshReport(self.table.name)
+            return RefreshReport(self.table.name, conflicts=self.conflicts)
         full = full or self.state.properties.get(LINEAGE, lineage(self.log)) != lineage(self.log)
         if covered == last and not full:
-            return RefreshReport(self.table.name, last)
+            return RefreshReport(self.table.name, last, conflicts=self.conflicts)
         self._find(full, covered)
         present = columns_of(self.state)
         seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')", present)

@@ -19,16 +19,16 @@ from lake.records import decode_record, parse_record, table_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
 ROWS_MAX = 5_000  # changes held before they go to DuckDB
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What one object held beside good records; `unregistered` counts records of tables the lake does not know."""
+    """What one object held beside good records."""
 
     staged: StagedObject
     letters: Sequence[DeadLetter]
-    unregistered: int
 
 
 def salvage(
@@ -37,7 +37,6 @@ def salvage(
     """Adds the good changes of an object to `landed` and gives its dead letters."""
     rows: list[tuple[Any, ...]] = []
     letters: list[DeadLetter] = []
-    unregistered = 0
     for piece in read_records(staged):
         name: str | None = None
         try:
@@ -48,8 +47,7 @@ def salvage(
             if name in others:
                 rows.append((FOREIGN, staged.number))
             elif name != table.dynamodb_name:
-                unregistered += 1
-                raise PoisonError("unregistered table", f"{name!r} is not in lake.toml")
+                raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
             else:
                 change = decode_record(record, table.rules, now_us)
                 rows.append((TAKEN, staged.number, *_columns(change)))
@@ -58,7 +56,7 @@ def salvage(
         if len(rows) >= ROWS_MAX:
             _insert(con, rows)
     _insert(con, rows)
-    return Salvage(staged, letters, unregistered)
+    return Salvage(staged, letters)
 
 
 def _letter(staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int) -> DeadLetter:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
-Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB.", min=384)]
+Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB.", min=512)]
 Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
 
 

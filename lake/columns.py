@@ -25,6 +25,8 @@ OURS = {
     ITEM_KEY: "VARCHAR", HASH_KEY: "VARCHAR", ITEM: "VARCHAR", "_created_at_us": "BIGINT", "_op": "VARCHAR",
     "_rescued": "VARCHAR",
 }  # fmt: skip
+# Names that the SQL and the partitioning of a state use for themselves.
+_RESERVED = {"_bucket", "_w", "_odd", "key_bucket"}
 _SCALARS = {"S": "VARCHAR", "BOOL": "BOOLEAN", "B": "BLOB", "M": "VARCHAR", "L": "VARCHAR"}
 _ELEMENTS = {"SS": "S", "NS": "N", "BS": "B"}
 
@@ -84,7 +86,7 @@ def plan_columns(present: Sequence[Column], seen: Iterable[Seen]) -> list[Column
         if one.kind in KINDS and one.kind != "NULL":
             by_attribute[one.attribute].append(one)
     columns = [_widened(column, by_attribute.pop(column.attribute, [])) for column in present]
-    taken = {*OURS, *(column.name for column in columns)}
+    taken = {*OURS, *_RESERVED, *(column.name for column in columns)}
     for attribute in sorted(by_attribute):
         if len(columns) >= COLUMNS_MAX:
             break

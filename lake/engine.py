@@ -24,8 +24,8 @@ from lake.keys import ItemKey
 from lake.ordering import in_order
 from lake.sql import MACROS
 
-OWN_MB = 230  # what Python, pyarrow and pyiceberg take beside DuckDB
-MEMORY_MB_MIN = 384
+OWN_MB = 350  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckDB beside its buffers: measured
+MEMORY_MB_MIN = 512
 
 
 def connect_engine(

@@ -9,7 +9,7 @@ from pathlib import Path
 from lake import layout
 from lake.config import LakeConfig, TableConfig, new_config_text, parse_config, table_section
 from lake.errors import ConfigError
-from lake.store import put, update
+from lake.store import put_new, update
 
 _FOLDERS = (layout.RAW, layout.DEAD_LETTERS, layout.WAREHOUSE)
 _UNSAFE = set("*?[]#%\"'\n")  # globs and URI marks to the engines that open the lake's files by name
@@ -57,14 +57,15 @@ def create_lake(uri: str | os.PathLike[str]) -> Lake:
     if not (root / layout.CONFIG).exists():
         try:
             root.mkdir(parents=True, exist_ok=True)
-            if any(entry.name not in _FOLDERS for entry in root.iterdir()):
+            # What a run of `init` at the same time, or one that was killed, left behind does not count.
+            if any(e.name not in _FOLDERS and not e.name.lstrip(".").startswith(layout.CONFIG) for e in root.iterdir()):
                 raise ConfigError(
                     "create lake", root, expected="an empty or new folder", got="other files in it",
                     remedy="Choose another folder",
                 )  # fmt: skip
             for folder in _FOLDERS:
                 (root / folder).mkdir(exist_ok=True)
-            put(root / layout.CONFIG, new_config_text().encode())
+            put_new(root / layout.CONFIG, new_config_text().encode())
         except OSError as fault:
             raise ConfigError("create lake", root, expected="a writable folder", got=str(fault)) from fault
     return open_lake(root)

@@ -26,6 +26,7 @@ from lake.tables import create_table
 
 DAY_FIELD_ID = 1000
 IMAGES = ("new_image", "old_image")
+_RESERVED = {"event_day", "key_0", "key_1"}  # the partition's name, and parameters of `orders_history`
 _BEFORE_KEYS: tuple[tuple[str, IcebergType], ...] = (("item_key", StringType()),)
 _AFTER_KEYS: tuple[tuple[str, IcebergType], ...] = (
     ("op", StringType()),
@@ -47,7 +48,7 @@ _AFTER_KEYS: tuple[tuple[str, IcebergType], ...] = (
 
 def key_columns(keys: KeySchema) -> list[str]:
     """The log's columns for the key attributes, in their order; ours keep their names."""
-    taken = {name for name, _ in (*_BEFORE_KEYS, *_AFTER_KEYS)}
+    taken = {name for name, _ in (*_BEFORE_KEYS, *_AFTER_KEYS)} | _RESERVED
     columns: list[str] = []
     for attribute in keys.attributes:
         columns.append(layout.unique_name(layout.sql_name(attribute.name), taken | set(columns)))

@@ -105,7 +105,7 @@ def decode_record(record: dict[str, Any], table: TableRules, now_us: int) -> Cha
         is_ttl=op == "REMOVE" and _is_ttl(record.get("userIdentity")),
         source=source,
         sequence_number=sequence,
-        shard_id=lake.get("shard_id"),
+        shard_id=_text_or_none(lake.get("shard_id")),
     )
 
 
@@ -133,8 +133,11 @@ def _sequence_number(body: dict[str, Any], lake: dict[str, Any], source: str, ta
         return number.zfill(40)
     if number is not None:
         raise PoisonError("wrong surface", "a native Streams record, in a table registered for KDS")
-    arrived = lake.get("sequence_number")
-    return arrived if isinstance(arrived, str) else None
+    return _text_or_none(lake.get("sequence_number"))
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _images(op: str, body: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -172,7 +175,7 @@ def _binary_once(image: dict[str, Any], source: str, table: TableRules) -> dict[
         return image
     try:
         decoded: dict[str, Any] = msgspec.json.decode(encode_binary_once(text))
-    except ValueError as fault:
+    except (ValueError, TypeError, msgspec.DecodeError) as fault:
         raise PoisonError("undecodable", f"binary that is not encoded twice, as KDS does: {fault}") from fault
     return decoded
 

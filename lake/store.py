@@ -6,6 +6,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,36 @@ def list_objects(uri: str, s3: Any = None) -> Iterator[RawObject]:
 
 
 def _list_folder(folder: str) -> Iterator[RawObject]:
-    with os.scandir(folder) as entries:
+    with _listing_faults(folder), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_NOT_LANDED):
                 continue
-            try:
-                if entry.is_dir():
-                    yield from _list_folder(entry.path)
-                    continue
-                status = entry.stat()
-            except FileNotFoundError:
-                continue  # gone between listing and look: nothing that landed
-            yield RawObject(entry.path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+            with _listing_faults(entry.path):
+                try:
+                    is_folder, status = entry.is_dir(), entry.stat()
+                    entry.path.encode()
+                except FileNotFoundError:
+                    continue  # gone between listing and look: nothing that landed
+            if is_folder:
+                yield from _list_folder(entry.path)
+            else:
+                yield RawObject(entry.path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+
+
+@contextmanager
+def _listing_faults(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        pass  # a folder gone meanwhile
+    except UnicodeEncodeError as fault:
+        raise ConfigError(
+            "list raw objects", repr(path), expected="a name in UTF-8", got="other bytes", remedy="Rename it"
+        ) from fault
+    except OSError as fault:
+        raise ConfigError(
+            "list raw objects", path, expected="what can be read", got=str(fault.strerror), remedy="Check its permissions"
+        ) from fault  # fmt: skip
 
 
 def s3_client() -> Any:
@@ -111,6 +130,19 @@ def put(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_new(path: Path, data: bytes) -> bool:
+    """Writes a file whole, or leaves the one that is there: False."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def update(path: Path, change: Callable[[str], str]) -> None:

@@ -38,7 +38,7 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 from pyiceberg.types import PrimitiveType
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from lake import layout
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
@@ -55,6 +55,7 @@ _PROPERTIES = {
     "write.metadata.previous-versions-max": "100",
     "write.parquet.compression-codec": "zstd",
 }
+_OPENINGS_MAX = 5
 _EPOCH = datetime.date(1970, 1, 1)
 
 
@@ -84,14 +85,24 @@ def catalog_faults(operation: str, identity: object) -> Iterator[None]:
 
 
 def open_catalog(lake: Lake) -> Catalog:
-    """The lake's catalog. Raises LakeError where it is damaged."""
-    with catalog_faults("open catalog", lake.root / layout.CATALOG):
-        catalog = SqlCatalog(
-            layout.NAMESPACE,
-            uri=f"sqlite:///{lake.root / layout.CATALOG}",
-            warehouse=str(lake.warehouse),
-        )
-        catalog.create_namespace_if_not_exists(layout.NAMESPACE)
+    """The lake's catalog, made where there is none yet. Raises LakeError where it is damaged."""
+    path = lake.root / layout.CATALOG
+    has_tables = (lake.warehouse / layout.NAMESPACE).is_dir()  # looked at first: it comes to be last
+    if has_tables and not (path.exists() and path.stat().st_size):
+        raise LakeError(
+            "open catalog", path, expected="the catalog of the tables in the warehouse", got="none",
+            remedy="Restore catalog.db from a backup; raw objects and tables are not touched",
+        )  # fmt: skip
+    with catalog_faults("open catalog", path):
+        for attempt in range(_OPENINGS_MAX):
+            try:
+                catalog = SqlCatalog(layout.NAMESPACE, uri=f"sqlite:///{path}", warehouse=str(lake.warehouse))
+                catalog.create_namespace_if_not_exists(layout.NAMESPACE)
+                break
+            except DatabaseError as fault:  # of two first jobs at once the other may just have made it
+                is_race = isinstance(fault, IntegrityError) or "already exists" in str(fault.orig)
+                if not is_race or attempt + 1 == _OPENINGS_MAX:
+                    raise
     return catalog
 
 
