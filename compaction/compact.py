@@ -30,7 +30,7 @@ from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.config import TableConfig
 from lake.dead_letters import write_dead_letters
-from lake.engine import connect_engine
+from lake.engine import connect_engine, engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
@@ -84,6 +84,7 @@ class _Landed:
     salvages: list[Salvage] = field(default_factory=list)
 
 
+@engine_faults("compact")
 def compact(
     lake: Lake,
     table: TableConfig,
@@ -101,7 +102,7 @@ def compact(
     con.execute(f"SET partitioned_write_flush_threshold = {ROW_GROUP_ROWS}")
     try:
         job = _Job(lake, table, settings, open_catalog(lake), con)
-        return job.run(raw_uri or lake.raw, reread, progress or (lambda done, total: None))
+        return job.run(_absolute(raw_uri or lake.raw), reread, progress or (lambda done, total: None))
     finally:
         con.close()
 
@@ -364,6 +365,11 @@ class _Job:
         row = self.con.execute(sql).fetchone()
         assert row is not None
         return row
+
+
+def _absolute(uri: str) -> str:
+    """One name for one place, wherever a job is started."""
+    return uri if "://" in uri else str(Path(uri).expanduser().resolve())
 
 
 def _identity(inputs: Sequence[RawObject]) -> str:

@@ -15,13 +15,15 @@ import zstandard
 from isal import igzip, isal_zlib
 
 from compaction.damage import recover
+from lake.errors import TransientError
 from lake.records import RECORD_BYTES_MAX
 from lake.store import RawObject, download
 
 Layout = Literal["newline_delimited", "unstructured", "empty"]
 
 CHUNK_BYTES = 1 << 20
-RESYNCS_MAX = 10_000  # places in one line of rubbish at which a record is looked for
+RESYNCS_MAX = 10_000  # places in one stretch of rubbish at which a record is looked for
+DEPTH_MAX = 200  # DynamoDB nests 32 deep, two braces a level
 _HEAD_BYTES = 4 * CHUNK_BYTES
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
 _MAYBE_BINARY = re.compile(rb'B"|BS"')  # twice as fast as the two tags, and seldom there without them
@@ -55,7 +57,7 @@ def stage(number: int, raw: RawObject, folder: Path, s3: Any = None) -> StagedOb
     """
     target = folder / f"{number}.ndjson"
     source = download(raw, folder, s3)
-    with source.open("rb") as file, target.open("wb") as out:
+    with _opened(source, raw) as file, target.open("wb") as out:
         watch = _BinaryWatch(out)
         damage = _decompress(file, watch)
         if damage is not None:
@@ -63,6 +65,16 @@ def stage(number: int, raw: RawObject, folder: Path, s3: Any = None) -> StagedOb
     if raw.uri.startswith("s3://"):
         source.unlink()
     return StagedObject(number, raw, target, _layout(target), watch.found, damage)
+
+
+def _opened(source: Path, raw: RawObject) -> IO[bytes]:
+    try:
+        return source.open("rb")
+    except OSError as fault:
+        raise TransientError(
+            "read", raw.uri, expected="the object that was listed", got=str(fault.strerror),
+            remedy="See to its permissions if it is there, and run compact again",
+        ) from fault  # fmt: skip
 
 
 class _BinaryWatch:
@@ -73,8 +85,10 @@ class _BinaryWatch:
 
     def write(self, data: bytes) -> int:
         if not self.found:
-            text = self._tail + data
-            self.found = _MAYBE_BINARY.search(text) is not None and any(tag in text for tag in (b'"B"', b'"BS"'))
+            seam = self._tail + data[:4]
+            self.found = any(
+                _MAYBE_BINARY.search(text) and (b'"B"' in text or b'"BS"' in text) for text in (data, seam)
+            )
             self._tail = data[-4:]
         return self._out.write(data)
 
@@ -135,42 +149,29 @@ def read_records(staged: StagedObject) -> Iterator[Piece]:
     Rubbish comes as pieces of its own, up to the next line or the next thing that parses as a change record.
     Of a damaged object the last piece is what stood before the tear, perhaps nothing.
     """
-    number = 0
+    for number, (raw, is_torn) in enumerate(_stripped(staged), start=1):
+        yield Piece(number, raw, is_torn)
+
+
+def _stripped(staged: StagedObject) -> Iterator[tuple[bytes, bool]]:
+    """The pieces without the white space between them; True for one before a tear."""
     buffer = b""
     with staged.path.open("rb") as file:
-        while True:
-            chunk = file.read(CHUNK_BYTES)
+        while chunk := file.read(CHUNK_BYTES):
             buffer += chunk
-            while (cut := _cut(buffer, not chunk and staged.damage is None)) is not None:
-                block, buffer = buffer[:cut], buffer[cut:]
-                for raw in _pieces(block):
-                    number += 1
-                    yield Piece(number, raw)
-            if not chunk:
-                break
+            cut = buffer.rfind(b"\n") + 1 if staged.layout == "newline_delimited" else 0
+            if cut:
+                yield from ((raw, False) for raw in _pieces(buffer[:cut]))
+            elif len(buffer) > RECORD_BYTES_MAX:
+                *_, (start, end) = _spans(buffer)  # what comes last may go on
+                cut = end if end - start > RECORD_BYTES_MAX else start
+                yield from ((raw, False) for raw in _concatenated(buffer[:cut]))
+            buffer = buffer[cut:]
+    rest = [*(_pieces(buffer) if staged.layout == "newline_delimited" else _concatenated(buffer))]
+    is_whole = staged.damage is None or not rest or _is_json(rest[-1])
+    yield from ((raw, False) for raw in (rest if is_whole else rest[:-1]))
     if staged.damage is not None:
-        *whole, torn = [*_pieces(buffer), b""] if _is_json(buffer) else [*_concatenated(buffer)] or [b""]
-        for raw in whole:
-            number += 1
-            yield Piece(number, raw)
-        yield Piece(number + 1, torn, is_torn=True)
-
-
-def _cut(buffer: bytes, ended: bool) -> int | None:
-    """Where the buffer can be cut without cutting a record; None where more must be read first."""
-    if not buffer:
-        return None
-    newline = buffer.rfind(b"\n")
-    if newline >= 0:
-        return newline + 1
-    if ended:
-        return len(buffer)
-    if len(buffer) < RECORD_BYTES_MAX:
-        return None
-    end, last = _record_end(buffer, 0), None
-    while end is not None:
-        last, end = end, _record_end(buffer, end)
-    return last or len(buffer)
+        yield (b"" if is_whole else rest[-1]), True
 
 
 def _pieces(block: bytes) -> Iterator[bytes]:
@@ -182,22 +183,29 @@ def _pieces(block: bytes) -> Iterator[bytes]:
             yield from _concatenated(line)
 
 
-def _concatenated(line: bytes) -> Iterator[bytes]:
-    """The records of a line that holds several, or rubbish, or both."""
+def _concatenated(data: bytes) -> Iterator[bytes]:
+    """The records of a stretch that holds several, or rubbish, or both."""
+    return (data[start:end].strip() for start, end in _spans(data) if data[start:end].strip())
+
+
+def _spans(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the records of a stretch are, and what is between them; the last reaches to its end."""
     position = rubbish = failures = 0
-    while position < len(line) and failures < RESYNCS_MAX:
-        end = _record_end(line, position)
-        if end is not None and _is_record(line[position:end]):
-            if line[rubbish:position].strip():
-                yield line[rubbish:position].strip()
-            yield line[position:end].strip()
+    while position < len(data) and failures < RESYNCS_MAX:
+        end = _record_end(data, position)
+        # In the midst of rubbish an object is a record or, likelier, a part of a broken one.
+        if end is not None and (_is_json if rubbish == position else _is_record)(data[position:end]):
+            if rubbish < position:
+                yield rubbish, position
+            yield position, end
             position = rubbish = end
+            failures = 0
             continue
         failures += 1
-        start = _START.search(line, position + 1)
-        position = len(line) if start is None else start.start()
-    if line[rubbish:].strip():
-        yield line[rubbish:].strip()
+        start = _START.search(data, position + 1)
+        position = len(data) if start is None else start.start()
+    if rubbish < len(data):
+        yield rubbish, len(data)
 
 
 def _record_end(data: bytes, start: int) -> int | None:
@@ -208,6 +216,8 @@ def _record_end(data: bytes, start: int) -> int | None:
             if depth == 0 and data[start : token.start()].strip():
                 return None
             depth += 1
+            if depth > DEPTH_MAX:
+                return None
         elif token[0] == b"}":
             depth -= 1
             if depth <= 0:

@@ -16,7 +16,7 @@ from lake import layout
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import find_tail_winners, find_winners, tail_sql, winner_columns
-from lake.engine import connect_engine
+from lake.engine import connect_engine, engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, TransientError
 from lake.lake import Lake
 from lake.log import field_ids, lineage
@@ -66,6 +66,7 @@ class RefreshReport:
     conflicts: int = 0
 
 
+@engine_faults("refresh")
 def refresh(
     lake: Lake, table: TableConfig, settings: Settings, full: bool = False, progress: Progress | None = None
 ) -> RefreshReport:

@@ -17,6 +17,8 @@ from lake.tables import LogFile, files_sql
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# Tables of a connection in which those of a lake have names too: none of theirs holds a space.
+_TOUCHED, _SETTLED, _NEWEST = '"items touched"', '"items settled"', '"items newest"'
 _STREAMS_ORDER = "(created_at_us, coalesce(sequence_number, ''), event_id)"
 
 
@@ -57,29 +59,29 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
     """
     order = _STREAMS_ORDER if surface == "streams" else "created_at_us"
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE touched AS
+        f"""CREATE OR REPLACE TEMP TABLE {_TOUCHED} AS
         SELECT item_key, arg_max(event_id, {order}) AS event_id, bool_or(is_tied) AS is_tied
         FROM {tail} WHERE NOT is_late GROUP BY item_key"""
     )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
-        FROM {tail} l SEMI JOIN (FROM touched WHERE NOT is_tied) t ON l.event_id = t.event_id"""
+        FROM {tail} l SEMI JOIN (FROM {_TOUCHED} WHERE NOT is_tied) t ON l.event_id = t.event_id"""
     )
-    tied = con.execute("SELECT count(*) FILTER (is_tied) FROM touched").fetchone()
+    tied = con.execute(f"SELECT count(*) FILTER (is_tied) FROM {_TOUCHED}").fetchone()
     if tied and tied[0]:
         con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE settled AS
-            {settled_sql(log, "(FROM touched WHERE is_tied)", surface)}"""
+            f"""CREATE OR REPLACE TEMP TABLE {_SETTLED} AS
+            {settled_sql(log, f"(FROM {_TOUCHED} WHERE is_tied)", surface)}"""
         )
-        con.execute(f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN settled s ON l.event_id = s.event_id")
+        con.execute(f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN {_SETTLED} s ON l.event_id = s.event_id")
 
 
 def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:
     """Fills the table `name` with the winners of every item of the log, live or not, looking at no marks."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE newest AS {latest_sql(log, surface)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_NEWEST} AS {latest_sql(log, surface)}")
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
-        FROM {log} l SEMI JOIN newest n ON l.event_id = n.event_id"""
+        FROM {log} l SEMI JOIN {_NEWEST} n ON l.event_id = n.event_id"""
     )
 
 

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,30 @@ from typing import Any
 import duckdb
 import msgspec
 import pyarrow as pa
-from duckdb.func import PythonUDFType
+from duckdb.func import FunctionNullHandling, PythonUDFType
 from duckdb.sqltypes import BIGINT, VARCHAR
 
 from lake.attributes import encode_binary_once, plain_json
 from lake.changes import Change, Surface
-from lake.errors import ConfigError
+from lake.errors import ConfigError, LakeError
 from lake.keys import ItemKey
 from lake.ordering import in_order
 from lake.sql import MACROS
 
 OWN_MB = 350  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckDB beside its buffers: measured
 MEMORY_MB_MIN = 512
+
+
+@contextmanager
+def engine_faults(operation: str) -> Iterator[None]:
+    """Turns a file that is missing or damaged, a full disk and spent memory into this project's errors."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as fault:
+        raise LakeError(
+            operation, "the lake's files", got=str(fault).splitlines()[0],
+            remedy="See that the warehouse is whole, and to disk space and --memory-mb",
+        ) from fault  # fmt: skip
 
 
 def connect_engine(
@@ -71,8 +84,11 @@ def _extension(name: str) -> Path:
 
 
 def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
-    con.create_function("binary_once", _each(encode_binary_once), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
-    con.create_function("plain_json", _each(plain_json), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
+    for name, function in (("binary_once", encode_binary_once), ("plain_json", plain_json)):
+        con.create_function(
+            name, _each(function), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,  # else DuckDB stops where a function refuses a text
+        )  # fmt: skip
     for surface in ("kds", "streams"):
         con.create_function(
             f"in_order_{surface}", _in_order(surface), [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
@@ -100,7 +116,7 @@ def _each(function: Any) -> Any:
 def _or_none(function: Any, text: str | None) -> str | None:
     try:
         return None if text is None else function(text)
-    except (ValueError, TypeError, AttributeError, msgspec.DecodeError):
+    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.DecodeError):
         return None
 
 

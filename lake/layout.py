@@ -29,7 +29,8 @@ def lake_name(dynamodb_name: str, taken: set[str]) -> str:
     A name is stored when the table is added and never moves. `taken` holds the names there already are.
     """
     used = {name + suffix for name in taken for suffix in _SUFFIXES}
-    name, n = sql_name(dynamodb_name)[:TABLE_NAME_MAX], 1
+    ascii_name = dynamodb_name.encode("ascii", "replace").decode()  # DynamoDB has no others; a TOML section neither
+    name, n = sql_name(ascii_name)[:TABLE_NAME_MAX], 1
     while any(numbered(name, n) + suffix in used for suffix in _SUFFIXES):
         n += 1
     return numbered(name, n)

@@ -104,7 +104,10 @@ def _before_of(change: Change) -> Vertex:
 
 
 def _vertex(image_json: str) -> Vertex:
-    return image_text(msgspec.json.decode(image_json))
+    try:
+        return image_text(msgspec.json.decode(image_json))
+    except (AttributeError, TypeError, RecursionError, msgspec.DecodeError):
+        return image_json  # no image that DynamoDB could give: the same only as its very text
 
 
 def _trail(changes: Sequence[Change], state: Vertex) -> list[Change] | None:

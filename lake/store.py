@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lake.errors import ConfigError, TransientError
 
@@ -69,26 +68,30 @@ def _listing_faults(path: str) -> Iterator[None]:
         ) from fault
     except OSError as fault:
         raise ConfigError(
-            "list raw objects", path, expected="what can be read", got=str(fault.strerror), remedy="Check its permissions"
+            "list raw objects", path, expected="what can be read", got=str(fault.strerror),
+            remedy="Check its permissions",
         ) from fault  # fmt: skip
 
 
 def s3_client() -> Any:
     """A boto3 S3 client by the standard settings (AWS_ENDPOINT_URL, profiles)."""
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    return boto3.client("s3")
+    try:
+        return boto3.client("s3")
+    except (BotoCoreError, ValueError) as fault:
+        raise ConfigError("reach S3", "", got=str(fault), remedy="Check the AWS settings") from fault
 
 
 def _list_s3(uri: str, s3: Any) -> Iterator[RawObject]:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    place = urlsplit(uri)
-    prefix = place.path.lstrip("/")
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     try:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=place.netloc, Prefix=prefix):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for entry in page.get("Contents", ()):
-                yield RawObject(f"s3://{place.netloc}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
+                yield RawObject(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
     except (BotoCoreError, ClientError) as fault:
         raise ConfigError(
             "list raw objects", uri, expected="a bucket that may be listed", got=str(fault),
@@ -105,12 +108,10 @@ def download(raw: RawObject, folder: Path, s3: Any = None) -> Path:
         return Path(raw.uri)
     from botocore.exceptions import BotoCoreError, ClientError
 
-    place = urlsplit(raw.uri)
+    bucket, _, key = raw.uri.removeprefix("s3://").partition("/")
     target = folder / uuid.uuid4().hex
     try:
-        answer = (s3 or s3_client()).get_object(
-            Bucket=place.netloc, Key=raw.uri.removeprefix(f"s3://{place.netloc}/"), IfMatch=raw.etag
-        )
+        answer = (s3 or s3_client()).get_object(Bucket=bucket, Key=key, IfMatch=raw.etag)
         with target.open("wb") as out:
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 out.write(chunk)

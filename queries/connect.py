@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import find_tail_winners, latest_sql, tail_sql, winner_columns
-from lake.engine import CHANGE_STRUCT, connect_engine
+from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults
 from lake.keys import KeyAttribute
 from lake.lake import Lake
 from lake.log import ensure_log
@@ -25,6 +25,7 @@ from lake.state import buckets_of, columns_of, ensure_state, own_columns
 from lake.tables import batch_of, data_files, files_sql, open_catalog, scan_sql
 
 
+@engine_faults("connect to")
 def connect(lake: Lake, memory_mb: int = 4096, threads: int | None = None) -> DuckDBPyConnection:
     """Views and macros for every table of the lake, as of now. Raises LakeError."""
     con = connect_engine(memory_mb, threads)
@@ -50,7 +51,7 @@ def _register(con: DuckDBPyConnection, catalog: Catalog, table: TableConfig) -> 
 
 def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table) -> list[Column]:
     """The view `orders`: (state without the tail's items) ∪ (the tail's winners that live), by rule 5."""
-    tail = identifier(f"_{table.name}_tail")
+    tail = identifier(f"{table.name} tail")  # no table's name holds a space
     files, covered = data_files(log, "batch"), batch_of(state)
     find_tail_winners(
         con, tail_sql(log, files, covered), files_sql(log, [f.path for f in files]),
@@ -61,7 +62,7 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     seen = seen_attributes(con, live, present)
     columns = plan_columns(present, seen)
     rows = projected(live, columns, foreign_kinds(columns, seen))
-    con.execute(f"CREATE TEMP TABLE {identifier(f'_{table.name}_fresh')} AS SELECT * EXCLUDE (_bucket) FROM ({rows})")
+    con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS SELECT * EXCLUDE (_bucket) FROM ({rows})")
     base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
     if changed_types(present, columns):  # as a refresh would: taken anew from the images
         ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
@@ -71,7 +72,7 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     con.execute(
         f"""CREATE TEMP VIEW {identifier(table.name)} AS SELECT {", ".join(map(identifier, order))} FROM (
         {empty_rows(types)} UNION ALL BY NAME SELECT * FROM {base}
-        UNION ALL BY NAME SELECT * FROM {identifier(f"_{table.name}_fresh")})"""
+        UNION ALL BY NAME SELECT * FROM {identifier(f"{table.name} fresh")})"""
     )
     return columns
 

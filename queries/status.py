@@ -11,7 +11,7 @@ from lake import layout
 from lake.columns import COLUMNS_MAX
 from lake.config import TableConfig
 from lake.dead_letters import read_dead_letters
-from lake.engine import connect_engine
+from lake.engine import connect_engine, engine_faults
 from lake.lake import Lake
 from lake.state import columns_of
 from lake.tables import batch_of, data_files, files_sql, load_table, open_catalog, scan_sql
@@ -19,6 +19,7 @@ from lake.tables import batch_of, data_files, files_sql, load_table, open_catalo
 Status = dict[str, Any]
 
 
+@engine_faults("look at")
 def table_status(lake: Lake) -> list[Status]:
     """A mapping for each table, the same fields in the same order. Raises LakeError."""
     catalog = open_catalog(lake)
