@@ -40,9 +40,6 @@ def main() -> None:
     except LakeError as fault:
         show_error(fault)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; what was committed stays, run it again to go on", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         sys.exit(1)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from lake.config import TableConfig
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB.", min=512)]
@@ -46,7 +51,7 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str |
     table = Table(header_style="bold")
     rows = [list(row) for row in rows]
     for n, name in enumerate(names):
-        numeric = bool(rows) and all(isinstance(row[n], int | float) or row[n] is None for row in rows)
+        numeric = bool(rows) and all(_is_number(row[n]) or row[n] is None for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
@@ -54,6 +59,17 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str |
     if title:
         console.print(title, style="bold", highlight=False)
     console.print(table)
+
+
+def run_each(tables: Sequence[TableConfig], job: Callable[[TableConfig], Any], as_json: bool) -> None:
+    """Runs a job over tables and prints what was done, also where it stops at a fault of one."""
+    reports: list[Any] = []
+    try:
+        for table in tables:
+            reports.append(job(table))
+    finally:
+        if reports or not tables:
+            print_reports(reports, as_json)
 
 
 def print_reports(reports: Sequence[Any], as_json: bool) -> None:
@@ -70,7 +86,18 @@ def print_reports(reports: Sequence[Any], as_json: bool) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(plain_value(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def plain_value(value: Any) -> Any:
+    """A value of a query as text formats can have it: binary in base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return [plain_value(element) for element in value] if isinstance(value, list) else value
 
 
 @contextmanager

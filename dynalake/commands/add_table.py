@@ -33,5 +33,7 @@ def run(
     keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
     config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets)
     lake = add_table(open_lake(context.obj.uri), config)
-    name = lake.config.table(table).name
+    name, made_with = lake.config.table(table).name, lake.config.table(table).buckets
+    if made_with != buckets:
+        print(f"table {name} was registered before and keeps its {made_with} buckets")
     print(f"table {name} registered; its changes land under {lake.raw}, next: dynalake compact {name}")

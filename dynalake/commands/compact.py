@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, Tables, now_us, print_reports, progress_bar
+from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
 
 NAME = "compact"
 EXAMPLE = "dynalake compact orders"
@@ -21,14 +21,16 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Take new raw objects into the change log. Run it as often as you like, also twice at once."""
-    from compaction.compact import compact
+    from compaction.compact import CompactReport, compact
     from compaction.settings import Settings
+    from lake.config import TableConfig
     from lake.lake import open_lake
 
     lake = open_lake(context.obj.uri)
     chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
-    reports = []
-    for table in chosen:
+
+    def job(table: TableConfig) -> CompactReport:
         with progress_bar(f"compact {table.name}") as progress:
-            reports.append(compact(lake, table, Settings(now_us(), memory_mb), raw, reread, progress))
-    print_reports(reports, as_json)
+            return compact(lake, table, Settings(now_us(), memory_mb), raw, reread, progress)
+
+    run_each(chosen, job, as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, Tables, now_us, print_reports, progress_bar
+from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
 
 NAME = "refresh"
 EXAMPLE = "dynalake refresh orders"
@@ -20,14 +20,16 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Bring the current state up to the change log. Queries see the log's tail without it, only slower."""
-    from compaction.refresh import refresh
+    from compaction.refresh import RefreshReport, refresh
     from compaction.settings import Settings
+    from lake.config import TableConfig
     from lake.lake import open_lake
 
     lake = open_lake(context.obj.uri)
     chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
-    reports = []
-    for table in chosen:
+
+    def job(table: TableConfig) -> RefreshReport:
         with progress_bar(f"refresh {table.name}") as progress:
-            reports.append(refresh(lake, table, Settings(now_us(), memory_mb), full, progress))
-    print_reports(reports, as_json)
+            return refresh(lake, table, Settings(now_us(), memory_mb), full, progress)
+
+    run_each(chosen, job, as_json)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dynalake.console import Memory, print_json, print_rows
+from dynalake.console import Memory, plain_value, print_json, print_rows
 
 NAME = "sql"
 EXAMPLE = 'dynalake sql "SELECT count(*) FROM orders"'
@@ -35,12 +35,12 @@ def run(
         result = con.execute(query)
         names = [column[0] for column in result.description or ()]
         if form == "json":
-            print_json([dict(zip(names, map(_plain, row), strict=True)) for row in result.fetchall()])
+            print_json([dict(zip(names, map(plain_value, row), strict=True)) for row in result.fetchall()])
         elif form == "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(names)
             while rows := result.fetchmany(10_000):
-                writer.writerows(rows)
+                writer.writerows(map(plain_value, row) for row in rows)
         else:
             rows = result.fetchmany(ROWS_MAX + 1)
             print_rows(names, rows[:ROWS_MAX])
@@ -51,7 +51,3 @@ def run(
         raise LakeError("run query", query, got=message, remedy="See the tables: dynalake status") from fault
     finally:
         con.close()
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | bool | str | list | dict | None) else str(value)

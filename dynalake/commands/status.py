@@ -27,4 +27,4 @@ def run(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _text(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+    return f"{value:,}" if type(value) is int else "" if value is None else str(value)
