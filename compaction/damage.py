@@ -5,6 +5,7 @@ The fast readers give out nothing of the stretch in which they meet the damage, 
 
 from __future__ import annotations
 
+import os
 import zlib
 from contextlib import suppress
 from typing import IO
@@ -12,7 +13,7 @@ from typing import IO
 import zstandard
 
 _STEP_BYTES = 1 << 14
-_ZSTD_STEP_BYTES = 64  # a block comes out whole when its last byte goes in
+_STEPS_MAX = 1 << 22
 
 
 def recover(file: IO[bytes], out: IO[bytes]) -> None:
@@ -44,9 +45,11 @@ def _recover_gzip(file: IO[bytes], out: IO[bytes]) -> None:
 
 def _recover_zstd(file: IO[bytes], out: IO[bytes]) -> None:
     frame = zstandard.ZstdDecompressor().decompressobj()
-    data = file.read(_ZSTD_STEP_BYTES)
+    # A block comes out whole when its last byte goes in, unless what is wrong goes in with it.
+    step = 1 + os.fstat(file.fileno()).st_size // _STEPS_MAX
+    data = file.read(step)
     while data:
         out.write(frame.decompress(data))
-        data = frame.unused_data or file.read(_ZSTD_STEP_BYTES)
+        data = frame.unused_data or file.read(step)
         if frame.eof:
             frame = zstandard.ZstdDecompressor().decompressobj()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import msgspec
+import numpy as np
 import zstandard
 from isal import igzip, isal_zlib
 
@@ -25,8 +26,8 @@ CHUNK_BYTES = 1 << 20
 RESYNCS_MAX = 10_000  # places in one stretch of rubbish at which a record is looked for
 DEPTH_MAX = 200  # DynamoDB nests 32 deep, two braces a level
 _HEAD_BYTES = 4 * CHUNK_BYTES
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
-_MAYBE_BINARY = re.compile(rb'B"|BS"')  # twice as fast as the two tags, and seldom there without them
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}]', re.DOTALL)
+_QUOTE, _B, _S = b'"BS'
 _START = re.compile(rb'\{\s*"')
 _DAMAGE: Any = (
     EOFError,
@@ -55,7 +56,7 @@ def stage(number: int, raw: RawObject, folder: Path, s3: Any = None) -> StagedOb
     The packing is told by the first bytes (gzip, zstd or plain), as Firehose's names need not tell. Raises
     TransientError where the object is gone or was rewritten since it was listed.
     """
-    target = folder / f"{number}.ndjson"
+    target = folder / f"{number:08}.ndjson"  # eight digits, by which SQL tells the object
     source = download(raw, folder, s3)
     with _opened(source, raw) as file, target.open("wb") as out:
         watch = _BinaryWatch(out)
@@ -85,12 +86,17 @@ class _BinaryWatch:
 
     def write(self, data: bytes) -> int:
         if not self.found:
-            seam = self._tail + data[:4]
-            self.found = any(
-                _MAYBE_BINARY.search(text) and (b'"B"' in text or b'"BS"' in text) for text in (data, seam)
-            )
+            self.found = _has_binary(data) or _has_binary(self._tail + data[:4])
             self._tail = data[-4:]
         return self._out.write(data)
+
+
+def _has_binary(data: bytes) -> bool:
+    """Whether `"B"` or `"BS"` is in a text, but for its very end. Unlike `in` this leaves the other threads alone."""
+    text = np.frombuffer(data, np.uint8)
+    behind = np.flatnonzero(text[1:-2] == _B) + 2
+    closed = (text[behind] == _QUOTE) | (text[behind] == _S) & (text[behind + 1] == _QUOTE)
+    return bool((closed & (text[behind - 2] == _QUOTE)).any())
 
 
 def _decompress(file: IO[bytes], out: _BinaryWatch) -> str | None:
@@ -163,9 +169,11 @@ def _stripped(staged: StagedObject) -> Iterator[tuple[bytes, bool]]:
             if cut:
                 yield from ((raw, False) for raw in _pieces(buffer[:cut]))
             elif len(buffer) > RECORD_BYTES_MAX:
-                *_, (start, end) = _spans(buffer)  # what comes last may go on
-                cut = end if end - start > RECORD_BYTES_MAX else start
-                yield from ((raw, False) for raw in _concatenated(buffer[:cut]))
+                spans = list(_spans(buffer))
+                if spans[-1][1] - spans[-1][0] <= RECORD_BYTES_MAX:
+                    spans.pop()  # it may go on
+                yield from ((raw, False) for raw in _cut_out(buffer, spans))
+                cut = spans[-1][1] if spans else 0
             buffer = buffer[cut:]
     rest = [*(_pieces(buffer) if staged.layout == "newline_delimited" else _concatenated(buffer))]
     is_whole = staged.damage is None or not rest or _is_json(rest[-1])
@@ -185,7 +193,12 @@ def _pieces(block: bytes) -> Iterator[bytes]:
 
 def _concatenated(data: bytes) -> Iterator[bytes]:
     """The records of a stretch that holds several, or rubbish, or both."""
-    return (data[start:end].strip() for start, end in _spans(data) if data[start:end].strip())
+    return _cut_out(data, _spans(data))
+
+
+def _cut_out(data: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    pieces = (data[start:end].strip() for start, end in spans)
+    return (piece for piece in pieces if piece)
 
 
 def _spans(data: bytes) -> Iterator[tuple[int, int]]:

@@ -180,8 +180,11 @@ def files_sql(table: Table, files: list[str]) -> str:
 
 def scan_sql(table: Table) -> str:
     """SQL for the rows of the pinned version of a table."""
-    if table.current_snapshot() is None:
+    snapshot = table.current_snapshot()
+    if snapshot is None:
         return f"({empty_rows(_column_types(table))})"
+    for manifest in snapshot.manifests(table.io):  # DuckDB's extension ends the process where one is missing
+        os.stat(_path(manifest.manifest_path))
     return f"iceberg_scan({literal(_path(table.metadata_location))})"
 
 

@@ -19,30 +19,9 @@ from lake.layout import ledger_table
 from lake.tables import load_table, open_catalog
 from tests.commands import dynalake
 from tests.lakes import new_lake, rows
+from tests.records import START_US, TIME, record, text
 
 DAY_US = 86_400_000_000
-START_US = 1_700_000_000_000_000
-GOOD_TIME = "ApproximateCreationDateTime"
-
-
-def record(event_id: str, **parts: Any) -> dict[str, Any]:
-    """A good record of an item of its own; `parts` replace those of the envelope, and of `dynamodb` by `body`."""
-    keys = {"pk": {"S": event_id}, "sk": {"S": "1"}}
-    body = {GOOD_TIME: START_US, "Keys": keys, "NewImage": {**keys, "v": {"N": "1"}}, "SizeBytes": 40}
-    body |= parts.pop("body", {})
-    envelope = {"awsRegion": "us-east-1", "eventID": event_id, "eventName": "INSERT", "userIdentity": None,
-                "recordFormat": "application/json", "tableName": "orders", "dynamodb": body}  # fmt: skip
-    return {name: value for name, value in (envelope | parts).items() if value is not ...}
-
-
-def text(event_id: str, **parts: Any) -> bytes:
-    fields = record(event_id, **parts)
-    fields["dynamodb"] = drop(fields.get("dynamodb"))
-    return json.dumps(fields, separators=(",", ":")).encode()
-
-
-def drop(body: Any) -> Any:
-    return {n: v for n, v in body.items() if v is not ...} if isinstance(body, dict) else body
 
 
 def keyed(keys: Any, event_id: str = "k", **image: Any) -> bytes:
@@ -87,16 +66,16 @@ POISON: dict[str, tuple[bytes, str]] = {
     "lake of a list": (text("x", _lake={"source": ["scan"]}), "contradictory"),
     "READ of the stream": (text("x", eventName="READ"), "contradictory"),
     "INSERT of a scan": (text("x", _lake={"source": "scan"}), "contradictory"),
-    "no time": (text("x", body={GOOD_TIME: ...}), "no change record"),
-    "time a text": (text("x", body={GOOD_TIME: "1700000000"}), "no change record"),
-    "time with a fraction": (text("x", body={GOOD_TIME: 1700000000.5}), "no change record"),
-    "time of 8 digits": (text("x", body={GOOD_TIME: 99_999_999}), "no change record"),
-    "time of 18 digits": (text("x", body={GOOD_TIME: 10**17}), "no change record"),
-    "time of 30 digits": (text("x", body={GOOD_TIME: 10**29}), "no change record"),
-    "time negative": (text("x", body={GOOD_TIME: -START_US}), "no change record"),
-    "time true": (text("x", body={GOOD_TIME: True}), "no change record"),
-    "future": (text("x", body={GOOD_TIME: time.time_ns() // 1000 + DAY_US + 600_000_000}), "future"),
-    "future in ms": (text("x", body={GOOD_TIME: time.time_ns() // 10**6 + 2 * 86_400_000}), "future"),
+    "no time": (text("x", body={TIME: ...}), "no change record"),
+    "time a text": (text("x", body={TIME: "1700000000"}), "no change record"),
+    "time with a fraction": (text("x", body={TIME: 1700000000.5}), "no change record"),
+    "time of 8 digits": (text("x", body={TIME: 99_999_999}), "no change record"),
+    "time of 18 digits": (text("x", body={TIME: 10**17}), "no change record"),
+    "time of 30 digits": (text("x", body={TIME: 10**29}), "no change record"),
+    "time negative": (text("x", body={TIME: -START_US}), "no change record"),
+    "time true": (text("x", body={TIME: True}), "no change record"),
+    "future": (text("x", body={TIME: time.time_ns() // 1000 + DAY_US + 600_000_000}), "future"),
+    "future in ms": (text("x", body={TIME: time.time_ns() // 10**6 + 2 * 86_400_000}), "future"),
     "native record": (text("x", body={"SequenceNumber": "1" * 21}), "wrong surface"),
     "no keys": (text("x", body={"Keys": ...}), "keyless"),
     "keys a list": (text("x", body={"Keys": []}), "keyless"),
@@ -209,9 +188,9 @@ ODD_OBJECTS: dict[str, bytes] = {
     "long line": text("long", body={"NewImage": {"pk": {"S": "long"}, "sk": {"S": "1"}, "t": {"S": "x" * 3_000_000}}}),
     "escapes": text('escaped " \\ \u2028 \U0001f600 /', body={"Keys": IMAGE, "NewImage": IMAGE}),
     "times": LINE.join(
-        text(f"time {n}", body={GOOD_TIME: n}) for n in (1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000)
+        text(f"time {n}", body={TIME: n}) for n in (1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000)
     ),
-    "nearly tomorrow": text("tomorrow", body={GOOD_TIME: time.time_ns() // 1000 + DAY_US - 600_000_000}),
+    "nearly tomorrow": text("tomorrow", body={TIME: time.time_ns() // 1000 + DAY_US - 600_000_000}),
     "shards": LINE.join(text(f"shard {n}", _lake={"shard_id": n, "sequence_number": n}) for n in (5, "s", None, [1])),
     "null _lake": text("null _lake", _lake=None),
     "spaced": json.dumps(record("spaced"), separators=(" , ", " : ")).encode(),

@@ -24,9 +24,7 @@ def image(state: str | None) -> str | None:
     return None if state is None else json.dumps({"pk": {"S": "k"}, "v": {"S": state}})
 
 
-def step(
-    event_id: str, before: str | None, after: str | None, at_us: int = T, source: Source = "stream"
-) -> Change:
+def step(event_id: str, before: str | None, after: str | None, at_us: int = T, source: Source = "stream") -> Change:
     """A change of the item from one state to another; None is absent."""
     op: Op = "REMOVE" if after is None else "INSERT" if before is None else "MODIFY"
     if source != "stream":
@@ -148,9 +146,16 @@ def test_a_loop_of_one_instant_is_settled_by_all_that_came_before() -> None:
 
 def test_equal_images_in_other_words_are_one_vertex() -> None:
     """Order in maps and sets and the spelling of numbers do not break a chain."""
-    first = Change(KEY, "INSERT", T, "2", '{"s":{"SS":["b","a"]},"n":{"N":"1.0"},"m":{"M":{"x":{"NS":["1","2"]},"y":{"S":""}}}}')
+    first = Change(
+        KEY, "INSERT", T, "2", '{"s":{"SS":["b","a"]},"n":{"N":"1.0"},"m":{"M":{"x":{"NS":["1","2"]},"y":{"S":""}}}}'
+    )
     second = Change(
-        KEY, "MODIFY", T, "1", "{}", '{"m":{"M":{"y":{"S":""},"x":{"NS":["2.0","1E0"]}}},"n":{"N":"1"},"s":{"SS":["a","b"]}}'
+        KEY,
+        "MODIFY",
+        T,
+        "1",
+        "{}",
+        '{"m":{"M":{"y":{"S":""},"x":{"NS":["2.0","1E0"]}}},"n":{"N":"1"},"s":{"SS":["a","b"]}}',
     )
     assert ids(in_order([second, first])) == "2 1"
 
@@ -181,7 +186,9 @@ def histories(draw: st.DrawFn) -> tuple[list[Change], str]:
         at_us += draw(gaps)
         if after == before:
             continue
-        is_ms = precision == "ms" or (precision == "us to ms" and n >= switch) or (precision == "ms to us" and n < switch)
+        is_ms = (
+            precision == "ms" or (precision == "us to ms" and n >= switch) or (precision == "ms to us" and n < switch)
+        )
         event_id = f"{draw(st.integers(0, 9))}-{n}"
         told.append(step(event_id, before, after, at_us // MS * MS if is_ms else at_us))
         before = after
@@ -205,13 +212,24 @@ def test_true_histories_are_recovered(history: tuple[list[Change], str], rng: ra
 
 # Sets that no table would make
 
-ODD_IMAGES = ['{"v":{"S":"A"}}', '{"v":{"S":"B"}}', "{}", '{"v":5}', '{"v":{"N":"x"}}', "[]", "7", '{"v":{"N":NaN}}', "", None]
+ODD_IMAGES = [
+    '{"v":{"S":"A"}}',
+    '{"v":{"S":"B"}}',
+    "{}",
+    '{"v":5}',
+    '{"v":{"N":"x"}}',
+    "[]",
+    "7",
+    '{"v":{"N":NaN}}',
+    "",
+    None,
+]
 
 
 @st.composite
 def odd_sets(draw: st.DrawFn) -> list[Change]:
     """Any changes: MODIFY without OldImage, self loops, equal edges, images that are none."""
-    texts = st.sampled_from(draw(st.sampled_from([ODD_IMAGES, ODD_IMAGES[:2], ODD_IMAGES[:2] + [None]])))
+    texts = st.sampled_from(draw(st.sampled_from([ODD_IMAGES, ODD_IMAGES[:2], [*ODD_IMAGES[:2], None]])))
     changes = []
     for n in range(draw(st.integers(0, 10))):
         op: Op = draw(st.sampled_from(["INSERT", "MODIFY", "REMOVE", "READ"]))

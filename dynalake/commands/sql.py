@@ -33,6 +33,8 @@ def run(
     con = connect(open_lake(context.obj.uri), memory_mb)
     try:
         result = con.execute(query)
+        if result is None:  # whatever the types say
+            raise LakeError("run query", repr(query), expected="a statement", got="none")
         names = [column[0] for column in result.description or ()]
         if form == "json":
             print_json([dict(zip(names, map(plain_value, row), strict=True)) for row in result.fetchall()])
