@@ -1,7 +1,8 @@
 """Landed records of a batch in one DuckDB table: the vectorised twin of `lake.records.decode_record`.
 
 The SQL takes in only what is plainly right. An object that holds anything else is left to `salvage`, which
-reads it record by record; the two must agree wherever the SQL says yes.
+reads it record by record; the two must agree wherever the SQL says yes. (But for what only DuckDB calls JSON,
+`NaN`, `Infinity` and a comma before a closing bracket: AWS writes none of it.)
 """
 
 from __future__ import annotations
@@ -63,12 +64,10 @@ def _select(
 ) -> str:
     parts = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
     attributes = table.keys.attributes
-    key_texts = paths([pointer(a.name, a.kind) for a in attributes] + [pointer(a.name) for a in attributes])
-    names = [literal(_json_text(a.name) + ":") for a in attributes]
-    raw_parts = ", ".join(
-        f"key_texts[{n + 1}] AS raw_{n}, {name} || key_texts[{n + 1 + len(names)}] AS pair_{n}"
-        for n, name in enumerate(names)
-    )
+    whole = paths([pointer(a.name) for a in attributes])
+    key_texts = paths([*(pointer(a.name, a.kind) for a in attributes), *(pointer(a.name) for a in attributes)])
+    number = len(attributes)
+    raw_parts = ", ".join(f"key_texts[{n + 1}] AS raw_{n}" for n in range(number))
     canonical = ", ".join(f"{key_part_sql(a, f'raw_{n}')} AS key_{n}" for n, a in enumerate(attributes))
     once = "{0}"
     if has_binary and table.surface == "kds":  # which encodes binary twice; what else lands has it once
@@ -76,7 +75,7 @@ def _select(
           THEN binary_once({0}) ELSE {0} END"""
     return f"""
     WITH envelope AS (
-      SELECT regexp_extract(filename, '([0-9]+)[.]ndjson$', 1)::INTEGER AS object,
+      SELECT filename[-15:-8]::INTEGER AS object,
         eventID::VARCHAR AS event_json, eventName::VARCHAR AS name_json,
         {_routing(table, others)} AS routing, userIdentity::VARCHAR AS identity, _lake::VARCHAR AS lake,
         dynamodb.ApproximateCreationDateTime::VARCHAR AS time_text, dynamodb."Keys"::VARCHAR AS "keys",
@@ -88,18 +87,19 @@ def _select(
       SELECT *, CASE name_json WHEN '"INSERT"' THEN 'INSERT' WHEN '"MODIFY"' THEN 'MODIFY'
           WHEN '"REMOVE"' THEN 'REMOVE' WHEN '"READ"' THEN 'READ' END AS op,
         CASE WHEN starts_with(event_json, '"') AND NOT contains(event_json, '\\')
-          THEN nullif(trim(event_json, '"'), '') END AS event_id,
-        CASE WHEN regexp_full_match(time_text, '[0-9]{{9,17}}') THEN time_text::BIGINT END AS time_value,
+          THEN nullif(event_json[2:-2], '') END AS event_id,
+        TRY_CAST(time_text AS BIGINT) AS cast_time, CASE WHEN cast_time BETWEEN 100000000 AND 99999999999999999
+          AND cast_time::VARCHAR = time_text THEN cast_time END AS time_value,
         CASE WHEN lake IS NULL THEN 'stream'
           ELSE coalesce(json_extract_string(lake, '/source'), 'stream') END AS source,
-        CASE WHEN lake IS NOT NULL THEN json_extract_string(lake, '/shard_id') END AS shard_id,
-        CASE WHEN lake IS NOT NULL THEN json_extract_string(lake, '/sequence_number') END AS arrived_as,
+        {_lake_text("shard_id")} AS shard_id, {_lake_text("sequence_number")} AS arrived_as,
         trim(number_json, '"') AS number, {once.format('"keys"')} AS keys_once,
         {once.format("new_raw")} AS new_image, {once.format("old_raw")} AS old_image,
-        json_extract_string(keys_once, {key_texts}) AS key_texts
+        json_extract_string(keys_once, {key_texts}) AS key_texts,
+        json_extract_string(new_image, {whole}) AS new_keys, json_extract_string(old_image, {whole}) AS old_keys
       FROM envelope),
     parts AS (
-      SELECT *, {raw_parts},
+      SELECT *, {raw_parts}, key_texts[{number + 1}:] AS whole,
         CASE WHEN time_value < 100000000000 THEN time_value * 1000000
           WHEN time_value < 100000000000000 THEN time_value * 1000 ELSE time_value END AS created_at_us
       FROM named),
@@ -135,7 +135,7 @@ def _plainly_right(table: TableConfig, now_us: int) -> str:
         """CASE source WHEN 'stream' THEN op <> 'READ' WHEN 'scan' THEN op IN ('READ', 'REMOVE')
              WHEN 'export' THEN op IN ('READ', 'REMOVE') WHEN 'repair' THEN op IN ('READ', 'REMOVE')
              ELSE false END""",
-        f"time_value >= 100000000 AND time_value < 100000000000000000 AND created_at_us <= {now_us + FUTURE_US_MAX}",
+        f"created_at_us <= {now_us + FUTURE_US_MAX}",
         """CASE op WHEN 'REMOVE' THEN new_image IS NULL WHEN 'MODIFY' THEN starts_with(new_image, '{')
              ELSE starts_with(new_image, '{') AND old_image IS NULL END""",
         "(old_image IS NULL OR starts_with(old_image, '{'))",
@@ -146,14 +146,24 @@ def _plainly_right(table: TableConfig, now_us: int) -> str:
     else:
         tests.append("(source <> 'stream' OR number_json IS NULL)")
     tests += [f"key_{n} IS NOT NULL" for n, _ in enumerate(table.keys.attributes)]
-    for n, _ in enumerate(table.keys.attributes):  # the key, as it stands in Keys, stands in the images too
-        tests += [f"coalesce(contains({image}, pair_{n}), true)" for image in ("new_image", "old_image")]
+    for n, attribute in enumerate(table.keys.attributes):
+        opening = '{"' + attribute.kind + '":"'  # a text, as it must be
+        tests.append(f"starts_with(whole[{n + 1}], {literal(opening)})")
+    # The key, as it stands in Keys, stands in the images too.
+    tests += [f"({image}_image IS NULL OR {image}_keys = whole)" for image in ("new", "old")]
     return "\n        AND ".join(tests)
 
 
 def _is_ttl() -> str:
     return f"""identity LIKE '{{%' AND json_extract_string(identity, '/type') = 'Service'
           AND json_extract_string(identity, '/principalId') = {literal(TTL_PRINCIPAL)}"""
+
+
+def _lake_text(name: str) -> str:
+    """SQL for a text in `_lake`; what is none does not count."""
+    place = literal(pointer(name))
+    return f"""CASE WHEN lake IS NOT NULL AND json_type(lake, {place}) = 'VARCHAR'
+          THEN json_extract_string(lake, {place}) END"""
 
 
 def _json_text(text: str) -> str:

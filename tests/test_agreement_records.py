@@ -43,21 +43,26 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def taken_by_sql(con: duckdb.DuckDBPyConnection, table: TableConfig, raws: list[bytes]) -> dict[int, tuple[Any, ...]]:
     """The rows that SQL takes in, by the place of their record: each stands in an object of its own."""
+    create_landed(con, table)
     with tempfile.TemporaryDirectory() as folder:
-        taken = {}
+        staged = []
         for number, raw in enumerate(raws):
             (source := Path(folder, "raw")).write_bytes(raw + b"\n")
-            staged = stage(number, RawObject(str(source), "", len(raw)), Path(folder))
-            create_landed(con, table)
-            try:
-                read_landed(con, table, ["other"], [str(staged.path)], staged.layout, staged.has_binary, NOW_US)
-            except (duckdb.InvalidInputException, duckdb.ConversionException):
-                continue  # as compact does: left to salvage
-            rows = con.execute(f"SELECT * EXCLUDE (verdict, object) FROM landed WHERE verdict = {TAKEN}").fetchall()
-            assert len(rows) <= 1
-            if rows:
-                taken[number] = rows[0]
-        return taken
+            staged.append(stage(number, RawObject(str(source), "", len(raw)), Path(folder)))
+        for form, binary in {(one.layout, one.has_binary) for one in staged}:
+            read(con, table, [str(s.path) for s in staged if (s.layout, s.has_binary) == (form, binary)], form, binary)
+    rows = con.execute(f"SELECT object, * EXCLUDE (verdict, object) FROM landed WHERE verdict = {TAKEN}").fetchall()
+    assert len({row[0] for row in rows}) == len(rows)
+    return {row[0]: row[1:] for row in rows}
+
+
+def read(con: duckdb.DuckDBPyConnection, table: TableConfig, files: list[str], form: str, binary: bool) -> None:
+    """As compact does: what cannot be read is left to salvage."""
+    try:
+        read_landed(con, table, ["other"], files, form, binary, NOW_US)
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        for file in files if len(files) > 1 else ():
+            read(con, table, [file], form, binary)
 
 
 def taken_by_python(table: TableConfig, raw: bytes) -> tuple[Any, ...] | None:
@@ -88,10 +93,35 @@ def check(con: duckdb.DuckDBPyConnection, table: TableConfig, raws: list[bytes])
 
 # The grammar
 
-NAMES = ["pk", "S", "B", "a/b", "~", "a~1b", 'x"y', "it's", "né", "a.b", "sp ace", "\\", "$", "*", "[0]", "a:b", "{", "😀", "op", "%s"]
-text = st.one_of(st.text(max_size=8), st.sampled_from(["", '"B":"', '{"S":"a"}', "\\", '\\"', "\x00", "null", "NaN", "😀", "\n"]))
+NAMES = [
+    "pk",
+    "S",
+    "B",
+    "a/b",
+    "~",
+    "a~1b",
+    'x"y',
+    "it's",
+    "né",
+    "a.b",
+    "sp ace",
+    "\\",
+    "$",
+    "*",
+    "[0]",
+    "a:b",
+    "{",
+    "😀",
+    "op",
+    "%s",
+]
+text = st.one_of(
+    st.text(max_size=8), st.sampled_from(["", '"B":"', '{"S":"a"}', "\\", '\\"', "\x00", "null", "NaN", "😀", "\n"])
+)
 key_text = st.one_of(st.text(min_size=1, max_size=8), st.sampled_from(["|", "\\|", "'", '"', '"}', "\x00", "😀"]))
-number = st.sampled_from(["0", "-0", "1", "1.0", "1E0", "+1", "007", ".5", "5.", "1e-130", "9" * 38, "-9.99E+125", "0.10"])
+number = st.sampled_from(
+    ["0", "-0", "1", "1.0", "1E0", "+1", "007", ".5", "5.", "1e-130", "9" * 38, "-9.99E+125", "0.10"]
+)
 binary = st.binary(max_size=6).map(lambda data: base64.b64encode(data).decode())
 names = st.one_of(st.sampled_from(NAMES), st.text(min_size=1, max_size=5))
 
@@ -117,7 +147,11 @@ def values() -> st.SearchStrategy[Json]:
     )
 
 
-KEY_VALUES = {"S": key_text, "N": number, "B": st.binary(min_size=1, max_size=6).map(lambda data: base64.b64encode(data).decode())}
+KEY_VALUES = {
+    "S": key_text,
+    "N": number,
+    "B": st.binary(min_size=1, max_size=6).map(lambda data: base64.b64encode(data).decode()),
+}
 
 
 def twice(value: Any) -> Any:
@@ -170,7 +204,9 @@ def good_records(draw: st.DrawFn, table: TableConfig) -> tuple[Json, Json | None
     record["userIdentity"] = draw(st.sampled_from([None, {"type": "Service", "principalId": "dynamodb.amazonaws.com"}]))
     if source == "stream" and table.surface == "streams":
         body["SequenceNumber"] = str(draw(st.integers(0, 10**40 - 1)))
-        record["eventSourceARN"] = f"arn:aws:dynamodb:us-east-1:1:table/{table.dynamodb_name}/stream/2024-01-01T00:00:00.000"
+        record["eventSourceARN"] = (
+            f"arn:aws:dynamodb:us-east-1:1:table/{table.dynamodb_name}/stream/2024-01-01T00:00:00.000"
+        )
     else:
         record["tableName"] = table.dynamodb_name
     if source != "stream" or draw(st.booleans()):
@@ -179,10 +215,14 @@ def good_records(draw: st.DrawFn, table: TableConfig) -> tuple[Json, Json | None
 
 
 ODD: list[Any] = [
-    None, True, False, 0, 1, -1, 1.5, 1_700_000_000.0, 10**18, 10**30, "", "x", "orders", "other", '"', "e\u0000\n\\é", [], {}, [1], {"S": "a"},
-    {"a": 5}, {"M": {"a": {"B": "!"}}}, {"B": "YQ=="}, "INSERT", "REMOVE", "READ", "1" * 41, "1", {"source": "scan"}, {"source": ""}, {"source": 5},
-    {"shard_id": 5, "sequence_number": 6}, {"shard_id": None}, {"type": "Service"}, NOW_US + 86_400_000_001, 99_999_999, {"source": None, "x": 1},
-    "arn:aws:dynamodb:us-east-1:1:table/orders/stream/x", "arn:aws:dynamodb:us-east-1:1:table/orders/index/x", "AA=A", {"S": "a", "N": "1"},
+    None, True, False, 0, 1, -1, 1.5, 1_700_000_000.0, 10**18, 10**30, "", "x", "orders", "other", '"',
+    "e\u0000\n\\é", [], {}, [1], {"S": "a"},
+    {"a": 5}, {"M": {"a": {"B": "!"}}}, {"B": "YQ=="}, "INSERT", "REMOVE", "READ", "1" * 41, "1", {"source": "scan"},
+    {"source": ""}, {"source": 5},
+    {"shard_id": 5, "sequence_number": 6}, {"shard_id": None}, {"type": "Service"}, NOW_US + 86_400_000_001,
+    99_999_999, {"source": None, "x": 1},
+    "arn:aws:dynamodb:us-east-1:1:table/orders/stream/x", "arn:aws:dynamodb:us-east-1:1:table/orders/index/x", "AA=A",
+    {"S": "a", "N": "1"},
 ]  # fmt: skip
 
 
@@ -217,14 +257,14 @@ def spell(record: Json, style: int) -> bytes:
     return (loose, tight, json.dumps(record, indent=1))[style % 3].encode("utf-8", "surrogatepass")
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_good_records_are_taken_in_as_they_were(con: duckdb.DuckDBPyConnection, data: st.DataObject) -> None:
     table = data.draw(tables())
     good = data.draw(st.lists(good_records(table), min_size=1, max_size=6))
     raws = [spell(record, data.draw(st.integers(0, 4))) for record, _, _ in good]
     taken = check(con, table, raws)
-    for number, (record, new, old) in enumerate(good):
+    for number, (_, new, old) in enumerate(good):
         if any(ord(char) < 32 for attribute in table.keys.attributes for char in attribute.name):
             continue  # DuckDB and Python escape these differently: left to salvage
         assert number in taken, raws[number]
@@ -265,11 +305,11 @@ def record(body: Json, **fields: Any) -> Json:
 
 HAND: dict[str, bytes] = {
     "the key stands in the image, but nested": spell(record({"NewImage": {"pk": {"S": "b"}, "m": {"M": A}}}), 1),
-    "the key stands in the image behind a quote": spell(record({"NewImage": {'x"pk': {"S": "a"}, "pk": {"S": "b"}}}), 1),
+    "the key stands in the image behind a quote": spell(
+        record({"NewImage": {'x"pk': {"S": "a"}, "pk": {"S": "b"}}}), 1
+    ),
     "nested and right": spell(record({"NewImage": {"m": {"M": A}, **A}}), 1),
     "provenance that is no text": spell(record({}, _lake={"shard_id": 7, "sequence_number": 49}), 1),
-    "NaN in an image": spell(record({"NewImage": {**A, "x": {"N": float("nan")}}}), 1),
-    "minus Infinity in an image": spell(record({"NewImage": {**A, "x": {"L": [float("-inf")]}}}), 1),
     "a string that says NaN": spell(record({"NewImage": {**A, "x": {"S": ":NaN,Infinity"}}}), 1),
     "binary encoded once only": spell(record({"NewImage": {**A, "x": {"B": "YQ=="}}}), 1),
     "a field twice": spell(record({}), 1).replace(b'"eventID":"e1"', b'"eventID":"e1","eventID":"e2"'),
