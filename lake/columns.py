@@ -76,20 +76,26 @@ class Seen:
 
 def key_state_columns(keys: KeySchema) -> list[Column]:
     """The columns a state begins with. The hash key of type S is its own bucket column."""
-    return plan_columns([], [Seen(a.name, a.kind, 1) for a in keys.attributes])
+    columns: list[Column] = []
+    for attribute in keys.attributes:
+        columns = plan_columns(columns, [Seen(attribute.name, attribute.kind, 1)])
+    return columns
 
 
 def plan_columns(present: Sequence[Column], seen: Iterable[Seen]) -> list[Column]:
-    """The columns after items like these: the present ones, wider where needed, then the new ones by name."""
+    """The columns after items like these: the present ones, wider where needed, then the new ones by name.
+
+    Where there are too many, the most frequent attributes get a column.
+    """
     by_attribute: dict[str, list[Seen]] = defaultdict(list)
     for one in seen:
         if one.kind in KINDS and one.kind != "NULL":
             by_attribute[one.attribute].append(one)
     columns = [_widened(column, by_attribute.pop(column.attribute, [])) for column in present]
     taken = {*OURS, *_RESERVED, *(column.name for column in columns)}
-    for attribute in sorted(by_attribute):
-        if len(columns) >= COLUMNS_MAX:
-            break
+    counts = {attribute: sum(one.count for one in by_attribute[attribute]) for attribute in by_attribute}
+    frequent = sorted(counts, key=lambda attribute: (-counts[attribute], attribute))
+    for attribute in sorted(frequent[: COLUMNS_MAX - len(columns)]):
         born = max(by_attribute[attribute], key=lambda one: (one.count, -KINDS.index(one.kind)))
         name = unique_name(sql_name(attribute), taken)
         taken.add(name)

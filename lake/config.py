@@ -42,10 +42,15 @@ class LakeConfig:
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
 
     def table(self, name: str) -> TableConfig:
-        """A table by its name in the lake or in DynamoDB. Raises ConfigError."""
-        for table in self.tables.values():
-            if name in (table.name, table.dynamodb_name):
-                return table
+        """A table by its name in the lake or in DynamoDB. Raises ConfigError, also where the name is that of two."""
+        found = [table for table in self.tables.values() if name in (table.name, table.dynamodb_name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(f"{table.name} (DynamoDB's {table.dynamodb_name})" for table in found)
+            raise ConfigError(
+                "find table", repr(name), expected="one table", got=names, remedy="Use the name that only one has"
+            )
         known = ", ".join(sorted(self.tables)) or "none yet"
         raise ConfigError(
             "find table", repr(name), expected=f"a registered table ({known})",
