@@ -26,7 +26,7 @@ from compaction.landed import FOREIGN, ODD, create_landed, read_landed
 from compaction.objects import StagedObject, stage
 from compaction.plan import Marks, plan_batch
 from compaction.salvage import UNREGISTERED, Salvage, salvage
-from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
+from compaction.settings import ATTEMPTS_MAX, DICTIONARY_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.config import TableConfig
 from lake.dead_letters import write_dead_letters
@@ -293,7 +293,8 @@ class _Job:
                 make_timestamp(created_at_us)::DATE AS event_day
               FROM landed JOIN fresh ON landed.rowid = fresh.row_id JOIN inputs ON inputs.object = landed.object
             ) TO {literal(data_folder(log))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
-              ROW_GROUP_SIZE {ROW_GROUP_ROWS}, PARTITION_BY (event_day), WRITE_PARTITION_COLUMNS false,
+              ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX},
+              PARTITION_BY (event_day), WRITE_PARTITION_COLUMNS false,
               FILENAME_PATTERN 'batch-{batch:08d}-{{uuid}}', FIELD_IDS {field_ids(log.schema())},
               RETURN_STATS true, OVERWRITE_OR_IGNORE true)"""
         ).fetchall()

@@ -15,7 +15,7 @@ from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
-from lake.current import find_tail_winners, find_winners, tail_sql, winner_columns
+from lake.current import find_tail_winners, find_winners, tail_sql, winner_bucket, winner_columns
 from lake.engine import connect_engine, engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, TransientError
 from lake.lake import Lake
@@ -75,7 +75,7 @@ def refresh(
     `full` ignores the marks and the state and computes it from the whole log; the columns keep their kinds,
     digits and names.
     """
-    con = connect_engine(settings.memory_mb, settings.threads)
+    con = connect_engine(settings.memory_mb, settings.threads, extensions=())
     con.execute(f"SET partitioned_write_flush_threshold = {ROW_GROUP_ROWS}")
     try:
         catalog = open_catalog(lake)
@@ -116,7 +116,7 @@ class _Refresh:
             return RefreshReport(self.table.name, last, conflicts=self.conflicts)
         self._find(full, covered)
         present = columns_of(self.state)
-        seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')", present)
+        seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')")
         columns = plan_columns(present, seen)
         retyped = changed_types(present, columns)
         touched, removed = self._row("SELECT count(*), count(*) FILTER (_op = 'REMOVE') FROM winners")
@@ -149,7 +149,7 @@ class _Refresh:
         assert self.log is not None
         files = data_files(self.log, "batch")
         log = files_sql(self.log, [file.path for file in files])
-        columns = winner_columns(self.table, buckets_of(self.state))
+        columns = f"{winner_columns(self.table)}, {winner_bucket(self.table, buckets_of(self.state))}"
         if full:
             find_winners(self.con, log, self.table.surface, "winners", columns)
         else:
@@ -224,7 +224,7 @@ class _Refresh:
         return f"({kept_sql}) UNION ALL BY NAME ({live})"
 
     def _copy(self, rows: str, ids: str) -> list[tuple[str, int, int]]:
-        bucket = f"iceberg_bucket({buckets_of(self.state)}, {identifier(bucket_column(self.table))})"
+        bucket = f"key_bucket({buckets_of(self.state)}, {identifier(bucket_column(self.table))})"
         result = self.con.execute(
             f"""COPY (SELECT *, {bucket} AS _bucket FROM ({rows}))
             TO {literal(data_folder(self.state))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,

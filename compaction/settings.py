@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 ATTEMPTS_MAX = 20  # at one commit, lost races included
 ROW_GROUP_ROWS = 30_000
+DICTIONARY_MAX = 100  # distinct values of a Parquet column with a dictionary: for more it is not worth the time
 
 
 @dataclass(frozen=True, slots=True)

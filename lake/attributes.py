@@ -26,7 +26,7 @@ def canonical_number(text: str) -> str:
     """The one text of a number: `1.50`, `15e-1` and `1.5` are `1.5`; `-0` is `0`.
 
     Plain digits where no more than 38 of them are needed, else `d.dddE±x`. Raises ValueError for what is
-    no number. `lake/sql.py` holds the same rule as a DuckDB macro; a property test keeps them equal.
+    no number. `number()` in SQL is this function, but for what it sees to be canonical already.
     """
     match = _NUMBER.fullmatch(text)
     if match is None or not (match[2] or match[3]):

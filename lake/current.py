@@ -73,7 +73,9 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
             f"""CREATE OR REPLACE TEMP TABLE {_SETTLED} AS
             {settled_sql(log, f"(FROM {_TOUCHED} WHERE is_tied)", surface)}"""
         )
-        con.execute(f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN {_SETTLED} s ON l.event_id = s.event_id")
+        con.execute(
+            f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN {_SETTLED} s ON l.event_id = s.event_id"
+        )
 
 
 def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:
@@ -85,13 +87,21 @@ def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str,
     )
 
 
-def winner_columns(table: TableConfig, buckets: int) -> str:
-    """SQL over a row of the log for our columns of the state, and the bucket."""
-    key = identifier(key_columns(table.keys)[0])
-    text = f"to_base64(l.{key})" if table.keys.hash_key.kind == "B" else f"l.{key}"
-    hash_key = "" if table.keys.hash_key.kind == "S" else f"{text} AS _hash_key, "
+def winner_columns(table: TableConfig) -> str:
+    """SQL over a row of the log for our columns of the state."""
+    hash_key = "" if table.keys.hash_key.kind == "S" else f"{_hash_key_text(table)} AS _hash_key, "
     return f"""l.item_key AS _item_key, {hash_key}l.new_image AS _item, l.created_at_us AS _created_at_us,
-      l.op AS _op, iceberg_bucket({buckets}, {text}) AS _bucket"""
+      l.op AS _op"""
+
+
+def winner_bucket(table: TableConfig, buckets: int) -> str:
+    """SQL over a row of the log for the bucket of its item."""
+    return f"key_bucket({buckets}, {_hash_key_text(table)}) AS _bucket"
+
+
+def _hash_key_text(table: TableConfig) -> str:
+    key = identifier(key_columns(table.keys)[0])
+    return f"to_base64(l.{key})" if table.keys.hash_key.kind == "B" else f"l.{key}"
 
 
 def tail_sql(log: Table, files: Sequence[LogFile], covered: int) -> str:

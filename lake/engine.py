@@ -16,9 +16,11 @@ import duckdb
 import msgspec
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
-from duckdb.sqltypes import BIGINT, VARCHAR
+from duckdb.sqltypes import BIGINT, INTEGER, VARCHAR
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import StringType
 
-from lake.attributes import encode_binary_once, plain_json
+from lake.attributes import canonical_number, encode_binary_once, plain_json
 from lake.changes import Change, Surface
 from lake.errors import ConfigError, LakeError
 from lake.keys import ItemKey
@@ -65,9 +67,9 @@ def connect_engine(
     for name in extensions:
         con.execute(f"LOAD '{_extension(name)}'")
     con.execute("SET TimeZone = 'UTC'")
+    _register_functions(con)
     for macro in MACROS:
         con.execute(macro)
-    _register_functions(con)
     return con
 
 
@@ -84,11 +86,17 @@ def _extension(name: str) -> Path:
 
 
 def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
-    for name, function in (("binary_once", encode_binary_once), ("plain_json", plain_json)):
+    functions = (
+        ("binary_once", encode_binary_once),
+        ("canonical_number", canonical_number),
+        ("plain_json", plain_json),
+    )
+    for name, function in functions:
         con.create_function(
             name, _each(function), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,  # else DuckDB stops where a function refuses a text
         )  # fmt: skip
+    con.create_function("key_bucket", _key_bucket, [INTEGER, VARCHAR], INTEGER, type=PythonUDFType.ARROW)
     for surface in ("kds", "streams"):
         con.create_function(
             f"in_order_{surface}", _in_order(surface), [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
@@ -118,6 +126,11 @@ def _or_none(function: Any, text: str | None) -> str | None:
         return None if text is None else function(text)
     except (ValueError, TypeError, AttributeError, RecursionError, msgspec.DecodeError):
         return None
+
+
+def _key_bucket(buckets: pa.ChunkedArray, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Iceberg's bucket of each text: as its extension for DuckDB has it, which takes long to load."""
+    return BucketTransform(buckets[0].as_py() if len(buckets) else 1).pyarrow_transform(StringType())(texts)
 
 
 def _in_order(surface: Surface) -> Any:

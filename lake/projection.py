@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from lake.columns import BIGINT_DIGITS, DECIMAL_DIGITS, UNBOUNDED, Column, Seen
 from lake.sql import identifier, literal, paths, pointer
@@ -90,90 +87,70 @@ def _digits(whole: int, scale: int) -> str:
     return f"-?[0-9]{{1,{max(whole, 1)}}}" + (f"([.][0-9]{{1,{scale}}})?" if scale else "")
 
 
-PATHS_MAX = 200  # attributes looked at in one pass
+SEEN_MAX = 10_000  # attributes and kinds told of, the most frequent ones
+SAMPLE_ITEMS = 1_000
+PATHS_MAX = 200  # attributes and kinds counted in one pass
 
 
-def seen_attributes(
-    con: DuckDBPyConnection, source: str, present: Sequence[Column] = (), image: str = "_item"
-) -> list[Seen]:
-    """What the images of `source` (SQL) hold: a row for each attribute and kind.
+def seen_attributes(con: DuckDBPyConnection, source: str, image: str = "_item") -> list[Seen]:
+    """What the images of `source` (SQL) hold: a row for each attribute and kind, with the most digits of its numbers.
 
-    Names are counted by shape: items of one sort share theirs. The kind of each is guessed, from its column or
-    from an example, and all guesses are counted in one pass; only where a count falls short of the name's
-    are the values looked at one by one.
+    What some of the images hold is counted in all of them; only where that is not everything, which their number
+    of attributes tells, is every value looked at.
     """
-    shapes = con.execute(
-        f"""SELECT json_keys({image}) AS names, count(*) AS items, any_value({image}) AS example
-        FROM {source} GROUP BY names"""
+    kinds = _kinds(con, f"(SELECT {image} FROM {source} LIMIT {SAMPLE_ITEMS})", image)[:PATHS_MAX]
+    seen, held = _counted(con, source, image, kinds)
+    if sum(one.count for one in seen) == held:
+        return seen
+    kinds = _kinds(con, source, image)
+    parts = [kinds[start : start + PATHS_MAX] for start in range(0, len(kinds), PATHS_MAX)]
+    return [one for part in parts for one in _counted(con, source, image, part)[0]]
+
+
+def _kinds(con: DuckDBPyConnection, source: str, image: str) -> list[tuple[str, str]]:
+    """The attributes and kinds of the values in the images, the most frequent first."""
+    entries = f"unnest(map_entries(from_json({image}, '\"MAP(VARCHAR, VARCHAR)\"')))"
+    return con.execute(
+        f"""SELECT entry.key AS attribute, coalesce(split_part(left(entry.value, 6), '"', 2), '') AS kind
+        FROM (SELECT {entries} AS entry FROM {source})
+        GROUP BY ALL ORDER BY count(*) DESC, attribute, kind LIMIT {SEEN_MAX}"""
     ).fetchall()
-    counts: Counter[str] = Counter()
-    guesses: dict[str, str] = {}
-    for names, items, example in shapes:
-        values = msgspec.json.decode(example)
-        for name in names:
-            counts[name] += items
-            guesses.setdefault(name, next(iter(values[name]), "") if isinstance(values[name], dict) else "")
-    guesses |= {column.attribute: column.kind for column in present if column.attribute in counts}
-    seen: list[Seen] = []
-    names = sorted(counts)
-    for start in range(0, len(names), PATHS_MAX):
-        part = names[start : start + PATHS_MAX]
-        found = _guessed(con, source, image, [(name, guesses[name]) for name in part])
-        short = {one.attribute: counts[one.attribute] - one.count for one in found if one.count < counts[one.attribute]}
-        nulls = _guessed(con, source, image, [(name, "NULL") for name in short]) if short else []
-        seen += [one for one in (*found, *nulls) if one.count]
-        for one in nulls:
-            if one.count < short[one.attribute]:
-                seen += _looked_at(con, source, image, one.attribute, {guesses[one.attribute], "NULL"})
-    return seen
 
 
-def _guessed(con: DuckDBPyConnection, source: str, image: str, guesses: Sequence[tuple[str, str]]) -> list[Seen]:
-    """How many images have each attribute with the guessed kind, and the digits of its numbers."""
-    texts, measures = [], []
-    for n, (_, kind) in enumerate(guesses, start=1):
-        texts.append(f"{_digits_source(kind, f'_v[{n}]')} AS _t{n}")
-        measures += [f"count(_t{n})", *_digits_seen(kind, f"_t{n}")]
-    fields = paths([pointer(name, kind) for name, kind in guesses])
+def _counted(
+    con: DuckDBPyConnection, source: str, image: str, kinds: Sequence[tuple[str, str]]
+) -> tuple[list[Seen], int]:
+    """How many images have each attribute with this kind, the digits of its numbers; and all attributes they have."""
+    texts = "".join(f", {_number_texts(kind, f'_v[{n}]')} AS _t{n}" for n, (_, kind) in enumerate(kinds, start=1))
+    measures = "".join(f", count(_t{n}), {_digits_seen(kind, f'_t{n}')}" for n, (_, kind) in enumerate(kinds, start=1))
+    fields = paths([pointer(attribute, kind) for attribute, kind in kinds])
     row = con.execute(
-        f"""SELECT {", ".join(measures)} FROM (SELECT {", ".join(texts)}
-        FROM (SELECT json_extract_string({image}, {fields}) AS _v FROM {source}))"""
+        f"""SELECT sum(_held){measures} FROM (SELECT _held{texts}
+        FROM (SELECT len(json_keys({image})) AS _held, json_extract_string({image}, {fields}) AS _v FROM {source}))"""
     ).fetchone()
     assert row is not None
-    return [
-        Seen(name, kind, row[3 * n], row[3 * n + 1] or 0, row[3 * n + 2] or 0) for n, (name, kind) in enumerate(guesses)
+    seen = [
+        Seen(attribute, kind, row[3 * n + 1], row[3 * n + 2] or 0, row[3 * n + 3] or 0)
+        for n, (attribute, kind) in enumerate(kinds)
     ]
+    return [one for one in seen if one.count], row[0] or 0
 
 
-def _looked_at(con: DuckDBPyConnection, source: str, image: str, attribute: str, known: Collection[str]) -> list[Seen]:
-    """The further kinds under an attribute, with their digits."""
-    kinds = con.execute(
-        f"""SELECT DISTINCT split_part(value, '"', 2) FROM (
-          SELECT json_extract({image}, {literal(pointer(attribute))})::VARCHAR AS value FROM {source})
-        WHERE value IS NOT NULL"""
-    ).fetchall()
-    others = [(attribute, kind) for (kind,) in kinds if kind not in known]
-    return _guessed(con, source, image, others) if others else []
-
-
-def _digits_source(kind: str, text: str) -> str:
-    """SQL for a value as far as its digits go: a number without exponent, a set of them as a list."""
-    plain = "CASE WHEN contains({0}, 'E') OR contains({0}, 'e') THEN number({0}) ELSE {0} END"
-    if kind == "N":
-        return plain.format(text)
+def _number_texts(kind: str, text: str) -> str:
+    """SQL for a value as far as its digits go: a number in its canonical form, a set of them as a list."""
     if kind == "NS":
-        return f"""list_transform(TRY(from_json({text}, '["VARCHAR"]')), lambda e: {plain.format("e")})"""
-    return text
+        return f"""list_transform(TRY(from_json({text}, '["VARCHAR"]')), lambda e: number(e))"""
+    return f"number({text})" if kind == "N" else text
 
 
-def _digits_seen(kind: str, number: str) -> tuple[str, str]:
+def _digits_seen(kind: str, number: str) -> str:
     """SQL for the most digits before and after the point."""
+    if kind not in ("N", "NS"):
+        return "0, 0"
     one = number if kind == "N" else "e"
-    whole = f"CASE WHEN contains({one}, 'E') THEN {UNBOUNDED} ELSE length(ltrim(split_part({one}, '.', 1), '+-0')) END"
+    whole = f"""CASE WHEN contains({one}, 'E') THEN {UNBOUNDED}
+      ELSE length(ltrim(split_part({one}, '.', 1), '-0')) END"""
     scale = f"length(split_part({one}, '.', 2))"
     if kind == "N":
-        return f"max({whole})", f"max({scale})"
-    if kind == "NS":
-        each = "max(list_max(list_transform({}, lambda e: {})))"
-        return each.format(number, whole), each.format(number, scale)
-    return "0", "0"
+        return f"max({whole}), max({scale})"
+    return ", ".join(f"max(list_max(list_transform({number}, lambda e: {measure})))" for measure in (whole, scale))

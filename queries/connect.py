@@ -21,7 +21,7 @@ from lake.lake import Lake
 from lake.log import ensure_log
 from lake.projection import projected, seen_attributes
 from lake.sql import empty_rows, identifier, item_key_sql
-from lake.state import buckets_of, columns_of, ensure_state, own_columns
+from lake.state import columns_of, ensure_state, own_columns
 from lake.tables import batch_of, data_files, files_sql, open_catalog, scan_sql
 
 
@@ -55,14 +55,14 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     files, covered = data_files(log, "batch"), batch_of(state)
     find_tail_winners(
         con, tail_sql(log, files, covered), files_sql(log, [f.path for f in files]),
-        table.surface, tail, winner_columns(table, buckets_of(state)),
+        table.surface, tail, winner_columns(table),
     )  # fmt: skip
     live = f"(FROM {tail} WHERE _op <> 'REMOVE')"
     present = columns_of(state)
-    seen = seen_attributes(con, live, present)
+    seen = seen_attributes(con, live)
     columns = plan_columns(present, seen)
     rows = projected(live, columns, foreign_kinds(columns, seen))
-    con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS SELECT * EXCLUDE (_bucket) FROM ({rows})")
+    con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS FROM ({rows})")
     base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
     if changed_types(present, columns):  # as a refresh would: taken anew from the images
         ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
@@ -80,7 +80,7 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
 def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
     past = f"""(SELECT * FROM {changes} WHERE event_time <= CAST(ts AS TIMESTAMP)
       AND created_at_us <= epoch_us(CAST(ts AS TIMESTAMP)))"""
-    winners = f"""(SELECT {winner_columns(table, 1)} FROM {past} l
+    winners = f"""(SELECT {winner_columns(table)} FROM {past} l
       SEMI JOIN ({latest_sql(past, table.surface)}) n ON l.event_id = n.event_id WHERE l.op <> 'REMOVE')"""
     order = [column.name for column in columns] + list(own_columns(table))
     return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}(ts) AS TABLE

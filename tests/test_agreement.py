@@ -47,7 +47,9 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 digits = st.text("0123456789", max_size=45)
 zeros = st.integers(0, 45).map(lambda n: "0" * n)
 spelled = st.builds(
-    lambda sign, lead, whole, point, fraction, trail, exponent: sign + lead + whole + point + fraction + trail + exponent,
+    lambda sign, lead, whole, point, fraction, trail, exponent: (
+        sign + lead + whole + point + fraction + trail + exponent
+    ),
     st.sampled_from(["", "", "-", "+"]),
     zeros,
     digits,
@@ -56,7 +58,12 @@ spelled = st.builds(
     zeros,
     st.one_of(
         st.just(""),
-        st.builds(lambda e, s, n: f"{e}{s}{n}", st.sampled_from("eE"), st.sampled_from(["", "+", "-", "-00"]), st.integers(0, 160)),
+        st.builds(
+            lambda e, s, n: f"{e}{s}{n}",
+            st.sampled_from("eE"),
+            st.sampled_from(["", "+", "-", "-00"]),
+            st.integers(0, 160),
+        ),
     ),
 )
 rubbish = st.one_of(st.text("0123456789.+-eE \n_x", max_size=12), st.text(max_size=6))
@@ -77,9 +84,12 @@ def test_number_is_canonical_number(con: duckdb.DuckDBPyConnection, texts: list[
 
 def test_number_on_the_edges(con: duckdb.DuckDBPyConnection) -> None:
     texts = [
-        "", ".", "-", "+.", "e1", ".e1", "1.", ".5", "-.5e1", "1e", "1e+", "1E1000000", "1E999999", "1e-999999", "0e999999",
-        "-0", "-0.000", "00", "+0e-7", "0" * 50 + "1", "9" * 38, "9" * 39, "1" + "0" * 37, "1" + "0" * 38, "0." + "0" * 37 + "1",
-        "0." + "0" * 38 + "1", "1E-130", "9.99E+125", "-9.9999999999999999999999999999999999999E+125", "1 ", " 1", "1\n", "١", "0x1",
+        "", ".", "-", "+.", "e1", ".e1", "1.", ".5", "-.5e1", "1e", "1e+", "1E1000000", "1E999999", "1e-999999",
+        "0e999999",
+        "-0", "-0.000", "00", "+0e-7", "0" * 50 + "1", "9" * 38, "9" * 39, "1" + "0" * 37, "1" + "0" * 38,
+        "0." + "0" * 37 + "1",
+        "0." + "0" * 38 + "1", "1E-130", "9.99E+125", "-9.9999999999999999999999999999999999999E+125", "1 ", " 1",
+        "1\n", "\u0661", "0x1",
         "NaN", "Infinity", "1_0", "1,5", "1\x000", "9" * 40 + "." + "9" * 40, "1e0005", "1e-0005",
     ]  # fmt: skip
     found = con.execute("SELECT t, number(t) FROM (SELECT unnest(?::VARCHAR[]) AS t)", [texts]).fetchall()
@@ -89,7 +99,9 @@ def test_number_on_the_edges(con: duckdb.DuckDBPyConnection) -> None:
 
 # Keys
 
-key_text = st.one_of(st.text("a|\\\"' é", max_size=6), st.text(max_size=6), st.sampled_from(["", "|", "\\", "\\|", "\x00", "😀"]))
+key_text = st.one_of(
+    st.text("a|\\\"' é", max_size=6), st.text(max_size=6), st.sampled_from(["", "|", "\\", "\\|", "\x00", "😀"])
+)
 base64_text = st.one_of(
     st.binary(max_size=8).map(lambda data: base64.b64encode(data).decode()),
     st.text("AQ=+/ \n-_", max_size=8),
@@ -139,7 +151,9 @@ ITEMS = ("a", "b", "c")
 def change_sets(draw: st.DrawFn, surface: Surface) -> list[Change]:
     """Any changes of a few items, many in one instant, and copies of some in the other precision."""
     is_ms = draw(st.booleans())
-    times = st.sampled_from([0, MS, MS, 2 * MS, 86_400_000_000] if is_ms else [0, 1, 1, 999, MS, MS + 1, 86_400_000_000])
+    times = st.sampled_from(
+        [0, MS, MS, 2 * MS, 86_400_000_000] if is_ms else [0, 1, 1, 999, MS, MS + 1, 86_400_000_000]
+    )
     changes = []
     for n in range(draw(st.integers(1, 16))):
         source: Source = draw(st.sampled_from(["stream"] * 5 + ["scan"]))
@@ -160,8 +174,11 @@ def insert(con: duckdb.DuckDBPyConnection, table: TableConfig, changes: list[Cha
     for c in changes:
         con.execute(
             "INSERT INTO landed VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, false, ?, ?, NULL)",
-            [TAKEN, str(c.item_key), str(c.item_key), c.op, c.created_at_us, c.event_id, c.new_image, c.old_image, c.source, c.sequence_number],
-        )  # fmt: skip
+            [
+                *(TAKEN, str(c.item_key), str(c.item_key), c.op, c.created_at_us, c.event_id),
+                *(c.new_image, c.old_image, c.source, c.sequence_number),
+            ],
+        )
 
 
 def winners_by_specification(changes: list[Change], surface: Surface) -> dict[str, str]:
@@ -224,7 +241,9 @@ def check_tail(con: duckdb.DuckDBPyConnection, surface: Surface, changes: list[C
             size = rng.choice([1, 2, 5, len(rest)])
             log.add(rest[:size])
             del rest[:size]
-            find_tail_winners(con, f"(FROM {log.sql} WHERE batch > {covered})", log.sql, surface, "w", "l.item_key, l.event_id")
+            find_tail_winners(
+                con, f"(FROM {log.sql} WHERE batch > {covered})", log.sql, surface, "w", "l.item_key, l.event_id"
+            )
             rows = con.execute("FROM w").fetchall()
             assert len({key for key, _ in rows}) == len(rows)
             fresh = state | dict(rows)
@@ -286,6 +305,8 @@ def test_sql_patterns_hold_no_quote() -> None:
     """They are pasted into literals."""
     from lake import sql
 
-    patterns = [value for name, value in vars(sql).items() if re.fullmatch("_[A-Z0-9]+", name) and isinstance(value, str)]
+    patterns = [
+        value for name, value in vars(sql).items() if re.fullmatch("_[A-Z0-9]+", name) and isinstance(value, str)
+    ]
     assert patterns and not [pattern for pattern in patterns if "'" in pattern]
     assert json.dumps(sql.pointer("a/b", "~", "S")) == '"/a~1b/~0/S"'
