@@ -27,8 +27,9 @@ from lake.keys import ItemKey
 from lake.ordering import in_order
 from lake.sql import MACROS
 
-OWN_MB = 350  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckDB beside its buffers: measured
+OWN_MB = 370  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckDB beside its buffers: measured
 MEMORY_MB_MIN = 512
+THREAD_MB = 128  # below, a thread's own buffers leave too little for the rest
 
 
 @contextmanager
@@ -36,10 +37,15 @@ def engine_faults(operation: str) -> Iterator[None]:
     """Turns a file that is missing or damaged, a full disk and spent memory into this project's errors."""
     try:
         yield
-    except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as fault:
+    except duckdb.OutOfMemoryException as fault:
+        raise LakeError(
+            operation, "the lake's tables", expected="memory for two thousand items as JSON and parsed",
+            got=str(fault).splitlines()[0], remedy="Run it again with a larger --memory-mb; nothing is lost",
+        ) from fault  # fmt: skip
+    except (duckdb.IOException, OSError) as fault:
         raise LakeError(
             operation, "the lake's files", got=str(fault).splitlines()[0],
-            remedy="See that the warehouse is whole, and to disk space and --memory-mb",
+            remedy="See that the warehouse is whole, and to disk space",
         ) from fault  # fmt: skip
 
 
@@ -53,14 +59,15 @@ def connect_engine(
     if memory_mb < MEMORY_MB_MIN:
         raise ConfigError("start engine", f"memory {memory_mb} MB", expected=f"at least {MEMORY_MB_MIN} MB")
     scratch = tempfile.mkdtemp(prefix="dynalake-")
+    engine_mb = memory_mb - OWN_MB
     con = duckdb.connect(
         config={
-            "memory_limit": f"{memory_mb - OWN_MB}MB",
+            "memory_limit": f"{engine_mb}MB",
             "temp_directory": scratch,
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            **({"threads": threads} if threads else {}),
+            "threads": min(threads or os.cpu_count() or 1, max(1, engine_mb // THREAD_MB)),
         }
     )
     weakref.finalize(con, shutil.rmtree, scratch, ignore_errors=True)

@@ -99,12 +99,13 @@ def seen_attributes(con: DuckDBPyConnection, source: str, image: str = "_item") 
     of attributes tells, is every value looked at.
     """
     kinds = _kinds(con, f"(SELECT {image} FROM {source} LIMIT {SAMPLE_ITEMS})", image)[:PATHS_MAX]
-    seen, held = _counted(con, source, image, kinds)
-    if sum(one.count for one in seen) == held:
+    seen = _counted(con, source, image, kinds)
+    held = con.execute(f"SELECT sum(len(json_keys({image}))) FROM {source}").fetchone()
+    if held and sum(one.count for one in seen) == (held[0] or 0):
         return seen
     kinds = _kinds(con, source, image)
     parts = [kinds[start : start + PATHS_MAX] for start in range(0, len(kinds), PATHS_MAX)]
-    return [one for part in parts for one in _counted(con, source, image, part)[0]]
+    return [one for part in parts for one in _counted(con, source, image, part)]
 
 
 def _kinds(con: DuckDBPyConnection, source: str, image: str) -> list[tuple[str, str]]:
@@ -117,23 +118,23 @@ def _kinds(con: DuckDBPyConnection, source: str, image: str) -> list[tuple[str, 
     ).fetchall()
 
 
-def _counted(
-    con: DuckDBPyConnection, source: str, image: str, kinds: Sequence[tuple[str, str]]
-) -> tuple[list[Seen], int]:
-    """How many images have each attribute with this kind, the digits of its numbers; and all attributes they have."""
-    texts = "".join(f", {_number_texts(kind, f'_v[{n}]')} AS _t{n}" for n, (_, kind) in enumerate(kinds, start=1))
-    measures = "".join(f", count(_t{n}), {_digits_seen(kind, f'_t{n}')}" for n, (_, kind) in enumerate(kinds, start=1))
+def _counted(con: DuckDBPyConnection, source: str, image: str, kinds: Sequence[tuple[str, str]]) -> list[Seen]:
+    """How many images have each attribute with this kind, and the most digits of its numbers."""
+    if not kinds:
+        return []
+    texts = ", ".join(f"{_number_texts(kind, f'_v[{n}]')} AS _t{n}" for n, (_, kind) in enumerate(kinds, start=1))
+    measures = ", ".join(f"count(_t{n}), {_digits_seen(kind, f'_t{n}')}" for n, (_, kind) in enumerate(kinds, start=1))
     fields = paths([pointer(attribute, kind) for attribute, kind in kinds])
     row = con.execute(
-        f"""SELECT sum(_held){measures} FROM (SELECT _held{texts}
-        FROM (SELECT len(json_keys({image})) AS _held, json_extract_string({image}, {fields}) AS _v FROM {source}))"""
+        f"""SELECT {measures} FROM (SELECT {texts}
+        FROM (SELECT json_extract_string({image}, {fields}) AS _v FROM {source}))"""
     ).fetchone()
     assert row is not None
     seen = [
-        Seen(attribute, kind, row[3 * n + 1], row[3 * n + 2] or 0, row[3 * n + 3] or 0)
+        Seen(attribute, kind, row[3 * n], row[3 * n + 1] or 0, row[3 * n + 2] or 0)
         for n, (attribute, kind) in enumerate(kinds)
     ]
-    return [one for one in seen if one.count], row[0] or 0
+    return [one for one in seen if one.count]
 
 
 def _number_texts(kind: str, text: str) -> str:
