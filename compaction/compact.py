@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from pyiceberg.table import Table
 from compaction.landed import FOREIGN, ODD, create_landed, read_landed
 from compaction.objects import StagedObject, stage
 from compaction.plan import Marks, plan_batch
-from compaction.salvage import UNREGISTERED, Salvage, salvage
+from compaction.salvage import Salvage, salvage
 from compaction.settings import ATTEMPTS_MAX, DICTIONARY_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.config import TableConfig
@@ -132,12 +131,9 @@ class _Job:
         total = self._row("SELECT coalesce(sum(size), 0) FROM pending")[0]
         done = 0
         for inputs in self._batches():
-            scratch = Path(tempfile.mkdtemp(prefix="dynalake-raw-"))
-            try:
-                landed = self._land(inputs, scratch)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-            self._write_letters(landed)
+            with tempfile.TemporaryDirectory(prefix="dynalake-raw-") as scratch:
+                landed = self._land(inputs, Path(scratch))
+                self._write_letters(landed)
             batch, marks = self._commit(inputs)
             self._write_ledger(landed, batch)
             self._count(landed, marks)
@@ -219,7 +215,7 @@ class _Job:
         files = [str(s.path) for s in staged]
         try:
             read_landed(self.con, self.table, self.others, files, form, binary, self.settings.now_us)
-        except (duckdb.InvalidInputException, duckdb.ConversionException):
+        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfMemoryException):
             if len(staged) == 1:
                 return list(staged)
             half = len(staged) // 2
@@ -228,11 +224,10 @@ class _Job:
 
     def _watch_poison(self, landed: _Landed) -> None:
         """Stops the run, before anything of the batch is kept, where too much of it is poison."""
-        letters = [letter for s in landed.salvages for letter in s.letters if letter.reason != UNREGISTERED]
-        self.poison += len(letters)
-        self.seen += self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0] + len(letters)
-        if letters:
-            self.example = f"{letters[0].reason}: {letters[0].detail} ({letters[0].object})"
+        poison = sum(one.poison for one in landed.salvages)
+        self.poison += poison
+        self.seen += self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0] + poison
+        self.example = next((one.example for one in landed.salvages if one.poison), self.example)
         if self.seen >= POISON_RECORDS_MIN and self.poison > POISON_RATIO_MAX * self.seen:
             raise LakeError(
                 "compact", self.table.name, expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
@@ -242,12 +237,10 @@ class _Job:
 
     def _write_letters(self, landed: _Landed) -> None:
         for one in landed.salvages:
-            ours = [letter for letter in one.letters if letter.table == self.table.dynamodb_name]
-            unknown = [letter for letter in one.letters if letter.table != self.table.dynamodb_name]
-            for name, letters in ((self.table.name, ours), (None, unknown)):
-                if letters:
+            for name, spool in ((self.table.name, one.ours), (None, one.others)):
+                if spool.exists():
                     place = layout.dead_letter_path(name, one.staged.raw.uri, one.staged.raw.etag)
-                    write_dead_letters(self.lake.root / place, letters)
+                    write_dead_letters(self.lake.root / place, spool)
 
     # Committing: on one pinned version of the log
 
@@ -308,7 +301,7 @@ class _Job:
     def _write_ledger(self, landed: _Landed, batch: int) -> None:
         log, ledger = ensure_log(self.catalog, self.table), ensure_ledger(self.catalog, self.table)
         taken_at = datetime.datetime.fromtimestamp(self.settings.now_us / 1e6, datetime.UTC).replace(tzinfo=None)
-        letters = {s.staged.number: len(s.letters) for s in landed.salvages}
+        letters = {one.staged.number: one.letters for one in landed.salvages}
         counts = {
             number: (records, changes)
             for number, records, changes in self.con.execute(
@@ -348,7 +341,7 @@ class _Job:
 
     def _count(self, landed: _Landed, marks: Marks) -> None:
         records = self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0]
-        letters = sum(len(s.letters) for s in landed.salvages)
+        letters = sum(one.letters for one in landed.salvages)
         self.report = replace(
             self.report,
             objects=self.report.objects + len(landed.staged),

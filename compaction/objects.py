@@ -87,7 +87,7 @@ class _BinaryWatch:
     def write(self, data: bytes) -> int:
         if not self.found:
             self.found = _has_binary(data) or _has_binary(self._tail + data[:4])
-            self._tail = data[-4:]
+            self._tail = (self._tail + data)[-4:]
         return self._out.write(data)
 
 

@@ -23,12 +23,12 @@ from lake.log import field_ids, lineage
 from lake.projection import projected, seen_attributes
 from lake.sql import empty_rows, identifier, literal, parquet_sql
 from lake.state import (
-    LINEAGE,
     bucket_column,
     buckets_of,
     columns_of,
     ensure_state,
     evolve,
+    is_made_from,
     own_columns,
 )
 from lake.tables import (
@@ -111,7 +111,7 @@ class _Refresh:
         covered, last = batch_of(self.state), batch_of(self.log)
         if self.log is None or last == 0:
             return RefreshReport(self.table.name, conflicts=self.conflicts)
-        full = full or self.state.properties.get(LINEAGE, lineage(self.log)) != lineage(self.log)
+        full = full or not is_made_from(self.state, self.log)
         if covered == last and not full:
             return RefreshReport(self.table.name, last, conflicts=self.conflicts)
         self._find(full, covered)

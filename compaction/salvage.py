@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from compaction.landed import FOREIGN, TAKEN
 from compaction.objects import Piece, StagedObject, read_records
 from lake.changes import Change
 from lake.config import TableConfig
-from lake.dead_letters import DeadLetter
+from lake.dead_letters import DeadLetter, spooled_dead_letters
 from lake.errors import PoisonError
 from lake.records import decode_record, parse_record, table_of
 
@@ -20,43 +21,59 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
-ROWS_MAX = 5_000  # changes held before they go to DuckDB
+HELD_BYTES = 8 << 20  # of records whose changes have not gone to DuckDB yet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Salvage:
-    """What one object held beside good records."""
+    """What one object held beside good records: its dead letters lie in scratch files, this table's and others'.
+
+    `poison` counts those that tell of unsound data; `example` is the first of them.
+    """
 
     staged: StagedObject
-    letters: Sequence[DeadLetter]
+    ours: Path
+    others: Path
+    letters: int = 0
+    poison: int = 0
+    example: str = ""
 
 
 def salvage(
     con: DuckDBPyConnection, staged: StagedObject, table: TableConfig, others: Sequence[str], now_us: int
 ) -> Salvage:
-    """Adds the good changes of an object to `landed` and gives its dead letters."""
+    """Adds the good changes of an object to `landed` and spools its dead letters beside its scratch file."""
     rows: list[tuple[Any, ...]] = []
-    letters: list[DeadLetter] = []
-    for piece in read_records(staged):
-        name: str | None = None
-        try:
-            if piece.is_torn:
-                raise PoisonError("truncated", f"the object ends before its end: {staged.damage}")
-            record = parse_record(piece.raw)
-            name = table_of(record)
-            if name in others:
-                rows.append((FOREIGN, staged.number))
-            elif name != table.dynamodb_name:
-                raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
-            else:
-                change = decode_record(record, table.rules, now_us)
-                rows.append((TAKEN, staged.number, *_columns(change)))
-        except PoisonError as fault:
-            letters.append(_letter(staged, piece, fault, name, now_us))
-        if len(rows) >= ROWS_MAX:
-            _insert(con, rows)
-    _insert(con, rows)
-    return Salvage(staged, letters)
+    held = 0
+    found = Salvage(staged, staged.path.with_suffix(".ours"), staged.path.with_suffix(".others"))
+    with spooled_dead_letters(found.ours) as add_ours, spooled_dead_letters(found.others) as add_other:
+        for piece in read_records(staged):
+            name: str | None = None
+            try:
+                if piece.is_torn:
+                    raise PoisonError("truncated", f"the object ends before its end: {staged.damage}")
+                record = parse_record(piece.raw)
+                name = table_of(record)
+                if name in others:
+                    rows.append((FOREIGN, staged.number))
+                elif name != table.dynamodb_name:
+                    raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
+                else:
+                    change = decode_record(record, table.rules, now_us)
+                    rows.append((TAKEN, staged.number, *_columns(change)))
+            except PoisonError as fault:
+                letter = _letter(staged, piece, fault, name, now_us)
+                (add_ours if name == table.dynamodb_name else add_other)(letter)
+                found.letters += 1
+                if fault.reason != UNREGISTERED:
+                    found.poison += 1
+                    found.example = found.example or f"{fault.reason}: {fault.detail} ({staged.raw.uri})"
+            held += len(piece.raw)
+            if held >= HELD_BYTES:
+                _insert(con, rows)
+                held = 0
+        _insert(con, rows)
+    return found
 
 
 def _letter(staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int) -> DeadLetter:

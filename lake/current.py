@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 # Tables of a connection in which those of a lake have names too: none of theirs holds a space.
 _TOUCHED, _SETTLED, _NEWEST = '"items touched"', '"items settled"', '"items newest"'
 _STREAMS_ORDER = "(created_at_us, coalesce(sequence_number, ''), event_id)"
+# An event id is one change's; where a producer gave it twice, no item may come of it twice.
+IS_WINNER = "l.item_key = n.item_key AND l.event_id = n.event_id AND l.created_at_us = n.created_at_us"
 
 
 def latest_sql(changes: str, surface: Surface) -> str:
-    """SQL for the winner of every item in `changes` (SQL for rows of a log): its `item_key` and `event_id`.
+    """SQL for the winner of every item in `changes` (SQL for rows of a log), to be joined by `IS_WINNER`.
 
     Looks at no marks. Items whose greatest instant is tied are settled from all of their rows in `changes`
     by the specification itself.
     """
     if surface == "streams":
-        return f"""SELECT item_key, arg_max(event_id, {_STREAMS_ORDER}) AS event_id
-          FROM {changes} GROUP BY item_key"""
+        return f"""SELECT item_key, arg_max(event_id, {_STREAMS_ORDER}) AS event_id,
+          max(created_at_us) AS created_at_us FROM {changes} GROUP BY item_key"""
     return f"""
     WITH newest AS (
       SELECT item_key, max(created_at_us) AS last_us, arg_max(event_id, created_at_us) AS event_id,
@@ -41,14 +43,18 @@ def latest_sql(changes: str, surface: Surface) -> str:
       GROUP BY c.item_key
       HAVING count_if(c.created_at_us = n.last_us) > 1 OR (count(*) > 1 AND bool_or(c.created_at_us % 1000 = 0))),
     settled AS ({settled_sql(changes, "shared", surface)})
-    SELECT item_key, coalesce(s.event_id, n.event_id) AS event_id
+    SELECT item_key, coalesce(s.event_id, n.event_id) AS event_id,
+      coalesce(s.created_at_us, n.last_us) AS created_at_us
     FROM newest n LEFT JOIN settled s USING (item_key)"""
 
 
 def settled_sql(history: str, items: str, surface: Surface) -> str:
     """SQL for the winners of `items`, each from all of its rows in `history`, by the specification."""
-    return f"""SELECT item_key, in_order_{surface}(list({CHANGE_STRUCT}))[-1] AS event_id
-      FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key"""
+    return f"""SELECT item_key, in_order_{surface}(changes)[-1] AS event_id,
+        list_max(list_transform(list_filter(changes, lambda c: c.event_id = event_id), lambda c: c.created_at_us))
+          AS created_at_us
+      FROM (SELECT item_key, list({CHANGE_STRUCT}) AS changes
+        FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key)"""
 
 
 def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Surface, name: str, columns: str) -> None:
@@ -60,12 +66,13 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
     order = _STREAMS_ORDER if surface == "streams" else "created_at_us"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {_TOUCHED} AS
-        SELECT item_key, arg_max(event_id, {order}) AS event_id, bool_or(is_tied) AS is_tied
+        SELECT item_key, arg_max(event_id, {order}) AS event_id, max(created_at_us) AS created_at_us,
+          bool_or(is_tied) AS is_tied
         FROM {tail} WHERE NOT is_late GROUP BY item_key"""
     )
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
-        FROM {tail} l SEMI JOIN (FROM {_TOUCHED} WHERE NOT is_tied) t ON l.event_id = t.event_id"""
+        FROM {tail} l SEMI JOIN (FROM {_TOUCHED} WHERE NOT is_tied) n ON {IS_WINNER}"""
     )
     tied = con.execute(f"SELECT count(*) FILTER (is_tied) FROM {_TOUCHED}").fetchone()
     if tied and tied[0]:
@@ -74,7 +81,8 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
             {settled_sql(log, f"(FROM {_TOUCHED} WHERE is_tied)", surface)}"""
         )
         con.execute(
-            f"INSERT INTO {name} SELECT {columns} FROM {log} l SEMI JOIN {_SETTLED} s ON l.event_id = s.event_id"
+            f"""INSERT INTO {name} SELECT {columns} FROM {log} l
+            SEMI JOIN {_SETTLED} n ON {IS_WINNER}"""
         )
 
 
@@ -83,7 +91,7 @@ def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str,
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_NEWEST} AS {latest_sql(log, surface)}")
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
-        FROM {log} l SEMI JOIN {_NEWEST} n ON l.event_id = n.event_id"""
+        FROM {log} l SEMI JOIN {_NEWEST} n ON {IS_WINNER}"""
     )
 
 

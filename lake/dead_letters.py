@@ -11,11 +11,12 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lake.store import put
+from lake.store import put_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,27 @@ class DeadLetter:
         return hashlib.sha256(self.raw or place).hexdigest()[:32]
 
 
-def write_dead_letters(path: Path, letters: Iterable[DeadLetter]) -> None:
-    """Writes the letters of one raw object, whole or not at all."""
-    lines = []
-    for letter in letters:
-        fields = {name: getattr(letter, name) for name in ("id", *DeadLetter.__slots__) if name != "raw"}
-        lines.append(json.dumps({**fields, "raw": base64.b64encode(letter.raw).decode()}))
-    put(path, gzip.compress("\n".join(lines).encode() + b"\n", mtime=0))
+@contextmanager
+def spooled_dead_letters(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
+    """Gives a function that adds a letter to a scratch file, made with the first; memory may not hold them all."""
+    with ExitStack() as opened:
+        file: gzip.GzipFile | None = None
+
+        def add(letter: DeadLetter) -> None:
+            nonlocal file
+            if file is None:
+                out = opened.enter_context(path.open("wb"))
+                file = opened.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
+            fields = {name: getattr(letter, name) for name in ("id", *DeadLetter.__slots__) if name != "raw"}
+            line = json.dumps({**fields, "raw": base64.b64encode(letter.raw).decode()})
+            file.write(line.encode() + b"\n")
+
+        yield add
+
+
+def write_dead_letters(path: Path, spool: Path) -> None:
+    """Puts the letters of one raw object in their place, whole or not at all."""
+    put_copy(path, spool)
 
 
 def read_dead_letters(folder: Path) -> Iterator[DeadLetter]:

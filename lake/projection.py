@@ -98,31 +98,37 @@ def seen_attributes(con: DuckDBPyConnection, source: str, image: str = "_item") 
     What some of the images hold is counted in all of them; only where that is not everything, which their number
     of attributes tells, is every value looked at.
     """
-    kinds = _kinds(con, f"(SELECT {image} FROM {source} LIMIT {SAMPLE_ITEMS})", image)[:PATHS_MAX]
-    seen = _counted(con, source, image, kinds)
+    sample = _kinds(con, f"(SELECT {image} FROM {source} LIMIT {SAMPLE_ITEMS})", image)
+    seen = _counted(con, source, image, list(sample)[:PATHS_MAX])
     held = con.execute(f"SELECT sum(len(json_keys({image}))) FROM {source}").fetchone()
     if held and sum(one.count for one in seen) == (held[0] or 0):
         return seen
     kinds = _kinds(con, source, image)
-    parts = [kinds[start : start + PATHS_MAX] for start in range(0, len(kinds), PATHS_MAX)]
-    return [one for part in parts for one in _counted(con, source, image, part)]
+    names = list(kinds)
+    parts = [names[start : start + PATHS_MAX] for start in range(0, len(names), PATHS_MAX)]
+    seen = [one for part in parts for one in _counted(con, source, image, part)]
+    for one in seen:
+        kinds[one.attribute, one.kind] -= one.count
+    # What is left says a kind, or none, and is no value of it.
+    return seen + [Seen(attribute, "", count) for (attribute, _), count in kinds.items() if count > 0]
 
 
-def _kinds(con: DuckDBPyConnection, source: str, image: str) -> list[tuple[str, str]]:
-    """The attributes and kinds of the values in the images, the most frequent first."""
+def _kinds(con: DuckDBPyConnection, source: str, image: str) -> dict[tuple[str, str], int]:
+    """How often each attribute comes with each kind in the images, the most frequent first."""
     entries = f"unnest(map_entries(from_json({image}, '\"MAP(VARCHAR, VARCHAR)\"')))"
-    return con.execute(
-        f"""SELECT entry.key AS attribute, coalesce(split_part(left(entry.value, 6), '"', 2), '') AS kind
+    rows = con.execute(
+        f"""SELECT entry.key AS attribute, coalesce(split_part(left(entry.value, 6), '"', 2), '') AS kind, count(*)
         FROM (SELECT {entries} AS entry FROM {source})
         GROUP BY ALL ORDER BY count(*) DESC, attribute, kind LIMIT {SEEN_MAX}"""
     ).fetchall()
+    return {(attribute, kind): count for attribute, kind, count in rows}
 
 
 def _counted(con: DuckDBPyConnection, source: str, image: str, kinds: Sequence[tuple[str, str]]) -> list[Seen]:
     """How many images have each attribute with this kind, and the most digits of its numbers."""
     if not kinds:
         return []
-    texts = ", ".join(f"{_number_texts(kind, f'_v[{n}]')} AS _t{n}" for n, (_, kind) in enumerate(kinds, start=1))
+    texts = ", ".join(f"{_told(kind, f'_v[{n}]')} AS _t{n}" for n, (_, kind) in enumerate(kinds, start=1))
     measures = ", ".join(f"count(_t{n}), {_digits_seen(kind, f'_t{n}')}" for n, (_, kind) in enumerate(kinds, start=1))
     fields = paths([pointer(attribute, kind) for attribute, kind in kinds])
     row = con.execute(
@@ -137,11 +143,21 @@ def _counted(con: DuckDBPyConnection, source: str, image: str, kinds: Sequence[t
     return [one for one in seen if one.count]
 
 
-def _number_texts(kind: str, text: str) -> str:
-    """SQL for a value as far as its digits go: a number in its canonical form, a set of them as a list."""
+def _told(kind: str, text: str) -> str:
+    """SQL for a value as far as it is told of: its digits where it has some; NULL where it is none of its kind."""
+    strings = f"""TRY(from_json({text}, '["VARCHAR"]'))"""
+    if kind == "N":
+        return f"number({text})"
     if kind == "NS":
-        return f"""list_transform(TRY(from_json({text}, '["VARCHAR"]')), lambda e: number(e))"""
-    return f"number({text})" if kind == "N" else text
+        numbers = f"list_transform({strings}, lambda e: number(e))"
+        return f"CASE WHEN NOT list_contains(list_transform({numbers}, lambda e: e IS NULL), true) THEN {numbers} END"
+    if kind in ("SS", "BS"):
+        return strings
+    if kind in ("M", "L"):
+        return f"CASE WHEN starts_with({text}, '{'{' if kind == 'M' else '['}') THEN {text} END"
+    return {"B": f"TRY(from_base64({text}))", "BOOL": f"CASE WHEN {text} IN ('true', 'false') THEN {text} END"}.get(
+        kind, text
+    )
 
 
 def _digits_seen(kind: str, number: str) -> str:

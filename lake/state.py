@@ -33,6 +33,7 @@ from lake.columns import (
     parse_columns,
 )
 from lake.config import TableConfig
+from lake.log import lineage
 from lake.tables import create_table
 
 COLUMNS = "dynalake.columns"
@@ -77,6 +78,11 @@ def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
 def _buckets(schema: Schema, table: TableConfig) -> PartitionSpec:
     source = schema.find_field(bucket_column(table)).field_id
     return PartitionSpec(PartitionField(source, BUCKET_FIELD_ID, BucketTransform(table.buckets), "key_bucket"))
+
+
+def is_made_from(state: Table, log: Table) -> bool:
+    """Whether a state speaks of this log, or of none yet: a log made anew under its name is another."""
+    return state.properties.get(LINEAGE, lineage(log)) == lineage(log)
 
 
 def columns_of(state: Table) -> list[Column]:

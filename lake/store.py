@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,10 +125,19 @@ def download(raw: RawObject, folder: Path, s3: Any = None) -> Path:
 
 def put(path: Path, data: bytes) -> None:
     """Writes a file whole or not at all: to a temporary name, then renamed."""
+    _put(path, lambda temporary: temporary.write_bytes(data))
+
+
+def put_copy(path: Path, source: Path) -> None:
+    """The same with the bytes of another file, of whatever size."""
+    _put(path, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _put(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        temporary.write_bytes(data)
+        write(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -14,15 +14,17 @@ from pyiceberg.table import Table
 
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
-from lake.current import find_tail_winners, latest_sql, tail_sql, winner_columns
+from lake.current import IS_WINNER, find_tail_winners, find_winners, latest_sql, tail_sql, winner_columns
 from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults
 from lake.keys import KeyAttribute
 from lake.lake import Lake
 from lake.log import ensure_log
 from lake.projection import projected, seen_attributes
 from lake.sql import empty_rows, identifier, item_key_sql
-from lake.state import columns_of, ensure_state, own_columns
+from lake.state import columns_of, ensure_state, is_made_from, own_columns
 from lake.tables import batch_of, data_files, files_sql, open_catalog, scan_sql
+
+_MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
 
 
 @engine_faults("connect to")
@@ -53,17 +55,21 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     """The view `orders`: (state without the tail's items) ∪ (the tail's winners that live), by rule 5."""
     tail = identifier(f"{table.name} tail")  # no table's name holds a space
     files, covered = data_files(log, "batch"), batch_of(state)
-    find_tail_winners(
-        con, tail_sql(log, files, covered), files_sql(log, [f.path for f in files]),
-        table.surface, tail, winner_columns(table),
-    )  # fmt: skip
+    everything = files_sql(log, [file.path for file in files])
+    is_of_this_log = is_made_from(state, log)
+    if is_of_this_log:
+        changes = tail_sql(log, files, covered)
+        find_tail_winners(con, changes, everything, table.surface, tail, winner_columns(table))
+    else:  # it says nothing of this log, until the next refresh
+        find_winners(con, everything, table.surface, tail, winner_columns(table))
     live = f"(FROM {tail} WHERE _op <> 'REMOVE')"
     present = columns_of(state)
     seen = seen_attributes(con, live)
     columns = plan_columns(present, seen)
     rows = projected(live, columns, foreign_kinds(columns, seen))
     con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS FROM ({rows})")
-    base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
+    kept = f"s ANTI JOIN {tail} t ON s._item_key = t._item_key" if is_of_this_log else "WHERE false"
+    base = f"(SELECT * FROM {scan_sql(state)} {kept})"
     if changed_types(present, columns):  # as a refresh would: taken anew from the images
         ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
         base = f"({projected(f'(SELECT {ours} FROM {base})', columns, {c.attribute for c in columns})})"
@@ -78,12 +84,12 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
 
 
 def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
-    past = f"""(SELECT * FROM {changes} WHERE event_time <= CAST(ts AS TIMESTAMP)
-      AND created_at_us <= epoch_us(CAST(ts AS TIMESTAMP)))"""
+    past = f"""(SELECT * FROM {changes} WHERE event_time <= CAST({_MOMENT} AS TIMESTAMP)
+      AND created_at_us <= epoch_us(CAST({_MOMENT} AS TIMESTAMP)))"""
     winners = f"""(SELECT {winner_columns(table)} FROM {past} l
-      SEMI JOIN ({latest_sql(past, table.surface)}) n ON l.event_id = n.event_id WHERE l.op <> 'REMOVE')"""
+      SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER} WHERE l.op <> 'REMOVE')"""
     order = [column.name for column in columns] + list(own_columns(table))
-    return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}(ts) AS TABLE
+    return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}({_MOMENT}) AS TABLE
       SELECT {", ".join(map(identifier, order))} FROM ({projected(winners, columns, {c.attribute for c in columns})})"""
 
 

@@ -25,7 +25,7 @@ from lake.columns import (
     plan_columns,
 )
 from lake.config import TableConfig, new_config_text, parse_config, table_section
-from lake.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
+from lake.dead_letters import DeadLetter, read_dead_letters, spooled_dead_letters, write_dead_letters
 from lake.errors import ConfigError, PoisonError
 from lake.keys import ItemKey, KeyAttribute, KeySchema
 from lake.layout import TABLE_NAME_MAX, lake_name, ledger_table, log_table, sql_name, state_table, unique_name
@@ -291,7 +291,10 @@ def test_dead_letters_are_read_as_written_and_once_each(raws: list[bytes]) -> No
     letters = [letter(raw, n) for n, raw in enumerate(raws, start=1)]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("a/1.ndjson.gz", "b/2.ndjson.gz"):
-            write_dead_letters(Path(folder, name), letters)
+            with spooled_dead_letters(Path(folder, "spool")) as add:
+                for one in letters:
+                    add(one)
+            write_dead_letters(Path(folder, name), Path(folder, "spool"))
         found = list(read_dead_letters(Path(folder)))
         lines = gzip.decompress(Path(folder, "a/1.ndjson.gz").read_bytes()).decode().splitlines()
     unique = {one.id: one for one in reversed(letters)}

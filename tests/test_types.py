@@ -22,7 +22,7 @@ from lake.config import TableConfig
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake, add_table, create_lake
-from lake.layout import state_table
+from lake.layout import log_table, state_table
 from lake.state import columns_of
 from lake.tables import load_table, open_catalog
 from queries.connect import connect
@@ -410,3 +410,60 @@ def test_values_that_dynamodb_has_not_do_not_stop_a_lake(tmp_path: Path) -> None
         assert rows(lake, "SELECT v FROM orders WHERE pk = 'good'") == [('{"a":1}',)]
         refreshed(lake, full)
     assert rows(lake, "SELECT v FROM orders WHERE pk = 'good'") == [('{"a":1}',)]
+
+
+def test_an_attribute_named_like_a_parameter_is_itself(tmp_path: Path) -> None:
+    keys = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("ts", "N"))
+    lake = new_lake(tmp_path / "lake", keys=keys)
+    items = [{"pk": {"S": "a"}, "ts": {"N": str(n)}, "TS": {"S": f"own {n}"}} for n in range(3)]
+    land_records(lake, "o", [insert_record(item, keys, n) for n, item in enumerate(items)])
+    compacted(lake)
+    query = "SELECT ts, ts_2 FROM {} ORDER BY ts"
+    assert rows(lake, query.format("orders")) == [(n, f"own {n}") for n in range(3)]
+    assert rows(lake, query.format(f"orders_as_of({timestamp(T + 10)})")) == [(n, f"own {n}") for n in range(3)]
+
+
+@pytest.mark.parametrize("odd", [5, None, {"N": "abc"}, {"M": 5}, {"NS": ["1", "x"]}, {"BOOL": "x"}, {"B": "!"}])
+def test_what_is_rescued_follows_from_the_value_not_from_its_neighbours(tmp_path: Path, odd: Any) -> None:
+    kind = next(iter(odd)) if isinstance(odd, dict) else "N"
+    good = {"N": {"N": "1"}, "M": {"M": {}}, "NS": {"NS": ["1"]}, "BOOL": {"BOOL": True}, "B": {"B": "YQ=="}}[kind]
+    lake = new_lake(tmp_path / "lake", keys=PK, surface="streams")
+    for n, value in enumerate([good, odd, {"S": "another kind"}]):
+        record = insert_record({"pk": {"S": str(n)}, "v": value}, n=n)
+        record["dynamodb"]["SequenceNumber"] = str(n)
+        land_records(lake, f"o{n}", [record])
+        compacted(lake)
+        refreshed(lake)
+    query = "SELECT pk, v, _rescued FROM {} ORDER BY pk"
+    found = rows(lake, query.format("orders"))
+    assert rows(lake, query.format("orders_as_of('2030-01-01')")) == found
+    refreshed(lake, full=True)
+    assert rows(lake, query.format("orders")) == found
+    assert found[0][2] is None and found[2][2] == '{"v":{"S":"another kind"}}'
+
+
+def test_an_event_id_given_twice_makes_no_item_twice(tmp_path: Path) -> None:
+    """No stream does so; a producer of its own ids may."""
+    lake = new_lake(tmp_path / "lake", keys=PK)
+    for n in (0, 5_000_000):
+        land_records(lake, f"o{n}", [insert_record({"pk": {"S": "a"}, "v": {"N": str(n)}}, n=n) | {"eventID": "X"}])
+        compacted(lake)
+    for full in (None, False, True):
+        if full is not None:
+            refreshed(lake, full)
+        assert rows(lake, "SELECT v FROM orders") == [(5_000_000,)]
+
+
+def test_a_log_made_anew_is_read_afresh_before_the_next_refresh_too(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake", keys=PK)
+    for n in range(3):
+        land_records(lake, f"o{n}", [insert_record({"pk": {"S": str(n)}, "v": {"S": "old"}}, n=n)])
+        compacted(lake)
+    refreshed(lake)
+    open_catalog(lake).drop_table(log_table("orders"))
+    (Path(lake.raw) / "o2").unlink()
+    land_records(lake, "o0", [insert_record({"pk": {"S": "0"}, "v": {"S": "new"}}, n=0)])
+    compacted(lake)
+    for _ in range(2):
+        assert rows(lake, "SELECT pk, v FROM orders ORDER BY pk") == [("0", "new"), ("1", "old")]
+        refreshed(lake)
