@@ -130,8 +130,9 @@ def _write(table: Table, flight: _Flight, stage: _Stage, at_us: int, expire_afte
             table.delete(flight.keys, at_us)
         case "expired":
             table.delete(flight.keys, at_us, ttl=True)
-        case "flown":
+        case "flown":  # one after the other, often within a millisecond
             table.put(_plane_flown(table, flight), at_us)
+            table.put(_plane_parked(table, flight), at_us + 150)
         case _:
             item = table.get(flight.keys) or {}
             table.put(item | _news(flight, item, stage, at_us, expire_after), at_us)
@@ -181,9 +182,13 @@ def _plane_flown(table: Table, flight: _Flight) -> Item:
         "flights": {"N": str(int(plane["flights"]["N"]) + 1)},
         "minutes_flown": {"N": str(minutes)},
         "hours_flown": {"N": _ratio(minutes, 60)},
-        "last_airport": _s(flight.row["dest"]),
         "airports": {"SS": sorted(visited)},
     }
+
+
+def _plane_parked(table: Table, flight: _Flight) -> Item:
+    plane = table.get(_meta_keys("PLANE", flight.row["tailnum"])) or {}
+    return plane | {"last_airport": _s(flight.row["dest"])}
 
 
 def _load_reference(table: Table, flights: list[_Flight], airports: dict[str | None, _Row], at_us: int) -> None:

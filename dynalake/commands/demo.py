@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import gc
 import json
+import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ SHOWN = 8
 
 QUERIES = (
     (
-        "Which carriers leave late? (current state)",
+        "Which carriers leave late? (current state: the flights that have not expired yet)",
         """SELECT c.name AS carrier, count(*) AS flights, round(avg(f.dep_delay), 1) AS mean_delay_minutes,
              round(100 * avg((f.dep_delay > 15)::INT), 1) AS late_percent
            FROM airline f JOIN airline c ON c.pk = 'CARRIER#' || f.carrier
@@ -44,7 +46,7 @@ QUERIES = (
            FROM airline WHERE type = 'plane' AND flights > 0 ORDER BY hours_flown DESC LIMIT 5""",
     ),
     (
-        "What did the board say at noon of the second day? (any moment of the past)",
+        "What did the board say at noon of the second day, 17:00 UTC? (any moment of the past)",
         """SELECT status, count(*) AS flights FROM airline_as_of('2013-01-02 17:00:00')
            WHERE type = 'flight' GROUP BY status ORDER BY flights DESC""",
     ),
@@ -106,7 +108,8 @@ def run(
             got=f"{len(different)} that differ: {', '.join(different[:SHOWN])}",
         )  # fmt: skip
     print(f"verified: all {len(table.items):,} items are equal to the table's, attribute by attribute.")
-    print(f"Go on: dynalake --lake {folder} sql \"SELECT * FROM airline WHERE type = 'plane' LIMIT 5\"")
+    program = "dynalake" if shutil.which("dynalake") else os.path.relpath(Path(sys.executable).with_name("dynalake"))
+    print(f"Go on: {program} --lake {folder} sql \"SELECT * FROM airline WHERE type = 'plane' LIMIT 5\"")
 
 
 def _history(stages: _Stages, days: int) -> tuple[standin.Table, Sequence[standin.FirehoseObject], standin.Report]:
@@ -229,7 +232,8 @@ def _show_summary(
         ("tombstones", total("tombstones"), "deletes and expiries"),
         ("dead letters", status["dead_letters"] + status["dead_letters_of_no_table"],
          f"{len(faults.poison):,} poison and {len(faults.unregistered):,} of another table were sent"),
-        ("rows in the current state", len(table.items), f"{status['tail_changes']:,} changes still in the tail"),
+        ("rows in the current state", status["rows"], f"as refreshed; {status['tail_changes']:,} changes are in the "
+         "tail still, and queries see them"),
     ]  # fmt: skip
     print_rows(["", "count", ""], rows, "What happened")
     print_rows(["stage", "seconds"], [(name, round(s, 1)) for name, s in stages.seconds.items()])
