@@ -73,7 +73,17 @@ def parse_config(text: str, where: str) -> LakeConfig:
     tables = document.get("tables", {})
     if not isinstance(tables, dict):
         raise ConfigError("read", where, expected="[tables.NAME] sections", got="something else as `tables`")
-    return LakeConfig({name: _table(name, section, where) for name, section in tables.items()})
+    found = {name: _table(name, section, where) for name, section in tables.items()}
+    for name, table in found.items():
+        others = [other for other in found if other != name]
+        clashes = [other for other in others if lake_name(name, {other}) != name]
+        clashes += [other for other in others if found[other].dynamodb_name == table.dynamodb_name]
+        if clashes:
+            raise ConfigError(
+                "read", f"{where} [tables.{name}]", expected="a name and a DynamoDB table of its own",
+                got=f"those of [tables.{clashes[0]}]", remedy="Rename or remove one of them",
+            )  # fmt: skip
+    return LakeConfig(found)
 
 
 def _table(name: str, section: Any, where: str) -> TableConfig:
@@ -92,6 +102,8 @@ def _table(name: str, section: Any, where: str) -> TableConfig:
     if not isinstance(buckets, int) or not 1 <= buckets <= BUCKETS_MAX:
         raise ConfigError("read", place, expected=f"buckets from 1 to {BUCKETS_MAX}", got=repr(buckets))
     keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+    if keys.range_key and keys.range_key.name == keys.hash_key.name:
+        raise ConfigError("read", place, expected="two attributes as hash key and range key", got=f"{hash_key!r} twice")
     return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets)
 
 

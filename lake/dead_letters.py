@@ -11,11 +11,13 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lake.errors import LakeError
 from lake.store import put_copy
 
 
@@ -64,12 +66,27 @@ def write_dead_letters(path: Path, spool: Path) -> None:
 def read_dead_letters(folder: Path) -> Iterator[DeadLetter]:
     """Every dead letter under a folder once, the letters of an object in their order."""
     seen: set[str] = set()
-    for path in sorted(folder.rglob("*.ndjson.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                fields = json.loads(line)
-                identity = fields.pop("id")
-                if identity in seen:
-                    continue
-                seen.add(identity)
-                yield DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
+    for path in _files(folder):
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                for line in lines:
+                    fields = json.loads(line)
+                    identity = fields.pop("id")
+                    letter = DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
+                    if identity not in seen:
+                        seen.add(identity)
+                        yield letter
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+            raise LakeError(
+                "read dead letters", path, expected="a file that is whole", got=str(fault),
+                remedy="Move it away; compact --reread of its raw object writes it anew",
+            ) from fault  # fmt: skip
+
+
+def _files(folder: Path) -> list[Path]:
+    def refuse(fault: OSError) -> None:
+        if not isinstance(fault, FileNotFoundError):
+            raise LakeError("read dead letters", folder, expected="a folder that may be read", got=str(fault))
+
+    walked = [(Path(place), names) for place, _, names in os.walk(folder, onerror=refuse)]
+    return sorted(place / name for place, names in walked for name in names if name.endswith(".ndjson.gz"))

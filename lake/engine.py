@@ -32,6 +32,9 @@ MEMORY_MB_MIN = 512
 THREAD_MB = 128  # below, a thread's own buffers leave too little for the rest
 
 
+_OUR_FAULTS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.InternalException)
+
+
 @contextmanager
 def engine_faults(operation: str) -> Iterator[None]:
     """Turns a file that is missing or damaged, a full disk and spent memory into this project's errors."""
@@ -42,10 +45,13 @@ def engine_faults(operation: str) -> Iterator[None]:
             operation, "the lake's tables", expected="memory for two thousand items as JSON and parsed",
             got=str(fault).splitlines()[0], remedy="Run it again with a larger --memory-mb; nothing is lost",
         ) from fault  # fmt: skip
-    except (duckdb.IOException, OSError) as fault:
+    except (OSError, EOFError, UnicodeDecodeError, duckdb.Error) as fault:
+        if isinstance(fault, _OUR_FAULTS):
+            raise
         raise LakeError(
-            operation, "the lake's files", got=str(fault).splitlines()[0],
-            remedy="See that the warehouse is whole, and to disk space",
+            operation, "the lake's files", expected="files that are whole and may be read and written",
+            got=" ".join(str(fault).split()[:40]) or "a file cut short",
+            remedy="See to permissions and disk space; refresh --full mends the state, a backup the rest",
         ) from fault  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def open_lake(uri: str | os.PathLike[str]) -> Lake:
 def create_lake(uri: str | os.PathLike[str]) -> Lake:
     """A new lake in a folder that is empty or not there yet; an existing lake is opened and left as it is."""
     root = _root(uri)
-    if not (root / layout.CONFIG).exists():
+    if not os.path.exists(root / layout.CONFIG):
         try:
             root.mkdir(parents=True, exist_ok=True)
             # What a run of `init` at the same time, or one that was killed, left behind does not count.
@@ -86,9 +86,18 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
         name = layout.lake_name(table.dynamodb_name, set(present.tables))
-        return text + table_section(TableConfig(name, table.dynamodb_name, table.keys, table.surface, table.buckets))
+        added = TableConfig(name, table.dynamodb_name, table.keys, table.surface, table.buckets)
+        whole = text + table_section(added)
+        parse_config(whole, str(lake.root / layout.CONFIG))  # before it is written
+        return whole
 
-    update(lake.root / layout.CONFIG, appended)
+    try:
+        update(lake.root / layout.CONFIG, appended)
+    except OSError as fault:
+        raise ConfigError(
+            "add table", table.dynamodb_name, expected="a lake that may be written to", got=str(fault),
+            remedy="See to the permissions of the lake's folder",
+        ) from fault  # fmt: skip
     return open_lake(lake.root)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def _list_folder(folder: str) -> Iterator[RawObject]:
                     continue  # gone between listing and look: nothing that landed
             if is_folder:
                 yield from _list_folder(entry.path)
-            else:
+            elif stat.S_ISREG(status.st_mode):  # a pipe would be waited on for ever
                 yield RawObject(entry.path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
 
 

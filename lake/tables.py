@@ -25,6 +25,7 @@ from pyiceberg.exceptions import (
     CommitStateUnknownException,
     NoSuchTableError,
     TableAlreadyExistsError,
+    ValidationError,
 )
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -56,6 +57,7 @@ _PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
 }
 _OPENINGS_MAX = 5
+_AVRO = b"Obj\x01"  # how an Avro file begins
 _EPOCH = datetime.date(1970, 1, 1)
 
 
@@ -88,6 +90,7 @@ def open_catalog(lake: Lake) -> Catalog:
     """The lake's catalog, made where there is none yet. Raises LakeError where it is damaged."""
     path = lake.root / layout.CATALOG
     has_tables = (lake.warehouse / layout.NAMESPACE).is_dir()  # looked at first: it comes to be last
+    has_data = any((lake.warehouse / layout.NAMESPACE).glob("*/data/*"))  # written after its table was made
     if has_tables and not (path.exists() and path.stat().st_size):
         raise LakeError(
             "open catalog", path, expected="the catalog of the tables in the warehouse", got="none",
@@ -103,6 +106,11 @@ def open_catalog(lake: Lake) -> Catalog:
                 is_race = isinstance(fault, IntegrityError) or "already exists" in str(fault.orig)
                 if not is_race or attempt + 1 == _OPENINGS_MAX:
                     raise
+        if has_data and not catalog.list_tables(layout.NAMESPACE):
+            raise LakeError(
+                "open catalog", path, expected="the tables that the warehouse holds data of", got="none",
+                remedy="Restore catalog.db from a backup; raw objects and tables are not touched",
+            )  # fmt: skip
     return catalog
 
 
@@ -110,9 +118,20 @@ def load_table(catalog: Catalog, name: str) -> Table | None:
     """The table as it is now, pinned; None where there is none yet."""
     with catalog_faults("load table", name):
         try:
-            return catalog.load_table(name)
+            table = catalog.load_table(name)
         except NoSuchTableError:
             return None
+        except (ValidationError, ValueError) as fault:  # metadata that is none, or no JSON
+            raise LakeError(
+                "load table", name, expected="intact metadata", got=" ".join(str(fault).split()[:20]),
+                remedy="Restore the warehouse and catalog.db from one backup",
+            ) from fault  # fmt: skip
+    if not _path(table.location()).startswith(_path(catalog.properties["warehouse"])):
+        raise LakeError(
+            "load table", name, expected=f"its files under {catalog.properties['warehouse']}", got=table.location(),
+            remedy="A lake works only where it was made: make another, and compact the same raw objects",
+        )  # fmt: skip
+    return table
 
 
 def create_table(
@@ -183,8 +202,12 @@ def scan_sql(table: Table) -> str:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return f"({empty_rows(_column_types(table))})"
-    for manifest in snapshot.manifests(table.io):  # DuckDB's extension ends the process where one is missing
-        os.stat(_path(manifest.manifest_path))
+    for manifest in snapshot.manifests(table.io):  # DuckDB's extension ends the process where one is not whole
+        path = _path(manifest.manifest_path)
+        with open(path, "rb") as file:
+            is_whole = file.read(len(_AVRO)) == _AVRO and os.fstat(file.fileno()).st_size == manifest.manifest_length
+        if not is_whole:
+            raise OSError(f"{path} is not the manifest of {manifest.manifest_length} bytes that was written")
     return f"iceberg_scan({literal(_path(table.metadata_location))})"
 
 
