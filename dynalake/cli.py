@@ -43,6 +43,15 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         sys.exit(1)
+    except OSError as fault:
+        show_error(
+            LakeError("run", " ".join(sys.argv[1:3]), got=str(fault), remedy="See to disk space and permissions")
+        )
+        sys.exit(1)
+    except RuntimeError as fault:
+        if "interrupted" not in str(fault).lower():
+            raise
+        sys.exit(130)  # Ctrl-C within DuckDB
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from lake.config import TableConfig
@@ -52,12 +54,12 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str |
     rows = [list(row) for row in rows]
     for n, name in enumerate(names):
         numeric = bool(rows) and all(_is_number(row[n]) or row[n] is None for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))  # not as markup: it is data
     console = Console() if sys.stdout.isatty() else Console(width=max(200, 24 * len(names)))
     if title:
-        console.print(title, style="bold", highlight=False)
+        console.print(Text(title), style="bold")
     console.print(table)
 
 
@@ -94,10 +96,22 @@ def _is_number(value: Any) -> bool:
 
 
 def plain_value(value: Any) -> Any:
-    """A value of a query as text formats can have it: binary in base64."""
+    """A value of a query as text formats can have it: binary in base64, no number as text."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: plain_value(inner) for name, inner in value.items()}
     return [plain_value(element) for element in value] if isinstance(value, list) else value
+
+
+def csv_value(value: Any) -> Any:
+    """A value of a query in a CSV file: lists and structs as JSON, booleans as words."""
+    plain = plain_value(value)
+    if isinstance(plain, bool | list | dict):
+        return json.dumps(plain, default=str, ensure_ascii=False)
+    return plain
 
 
 @contextmanager

@@ -84,8 +84,8 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
 
 
 def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
-    past = f"""(SELECT * FROM {changes} WHERE event_time <= CAST({_MOMENT} AS TIMESTAMP)
-      AND created_at_us <= epoch_us(CAST({_MOMENT} AS TIMESTAMP)))"""
+    moment = f"CAST(CAST({_MOMENT} AS TIMESTAMPTZ) AS TIMESTAMP)"  # a text without an offset is in UTC
+    past = f"(SELECT * FROM {changes} WHERE event_time <= {moment} AND created_at_us <= epoch_us({moment}))"
     winners = f"""(SELECT {winner_columns(table)} FROM {past} l
       SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER} WHERE l.op <> 'REMOVE')"""
     order = [column.name for column in columns] + list(own_columns(table))

@@ -88,25 +88,29 @@ def test_a_table_that_is_not_registered(lake: Lake, command: str) -> None:
         ("sql",),
         ("add-table", "x"),
         ("dead-letters", "--limit", "-1"),
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage(lake: Lake, arguments: tuple[str, ...]) -> None:
-    outcome = dynalake(lake.root, *arguments)
-    assert outcome.code == 2 and outcome.errors and "Traceback" not in outcome.errors
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
         ("add-table", "x", "--hash-key", "pk"),
         ("add-table", "x", "--hash-key", "pk:Z"),
         ("add-table", "x", "--hash-key", ":S"),
         ("add-table", "x", "--hash-key", "pk:S", "--range-key", "sk:BOOL"),
         ("add-table", "x", "--hash-key", "pk:S", "--surface", "kinesis"),
         ("add-table", "x", "--hash-key", "pk:S", "--buckets", "0"),
-        ("add-table", "orders", "--hash-key", "id:N"),
+        ("add-table", "no name", "--hash-key", "pk:S"),
         ("sql", "SELECT 1", "--format", "xml"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(lake: Lake, arguments: tuple[str, ...]) -> None:
+    before = (lake.root / "lake.toml").read_text()
+    outcome = dynalake(lake.root, *arguments)
+    assert outcome.code == 2 and outcome.errors and "Traceback" not in outcome.errors
+    assert (lake.root / "lake.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add-table", "orders", "--hash-key", "id:N"),
+        ("add-table", "x", "--hash-key", "pk:S", "--range-key", "pk:N"),
         ("compact", "--raw", "/no/such/folder"),
     ],
     ids=" ".join,
@@ -257,3 +261,85 @@ def test_reading_goes_on_after_every_fault(lake: Lake, monkeypatch: pytest.Monke
     assert fresh_items(lake) == before
     (status,) = json.loads(dynalake(lake.root, "status", "--json").out)
     assert (status["batch"], status["state_covers_batch"], status["changes"]) == (2, 1, 10)
+
+
+# Files of a lake that are damaged: one line each, whichever job meets them
+
+
+def damage(lake: Lake, pattern: str, change: str) -> None:
+    found = sorted(lake.warehouse.glob(pattern))
+    assert found
+    for path in found:
+        data = path.read_bytes()
+        path.write_bytes({"cut": data[:300], "empty": b"", "other": b"x" * len(data)}[change])
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "other"])
+@pytest.mark.parametrize(
+    "pattern", ["data/**/*.parquet", "metadata/*-m0.avro", "metadata/snap-*.avro", "metadata/*.json"]
+)
+@pytest.mark.parametrize("command", ["sql", "status", "refresh", "compact"])
+def test_a_damaged_file_of_the_log(lake: Lake, command: str, pattern: str, change: str) -> None:
+    damage(lake, f"lake/orders_changes/{pattern}", change)
+    outcome = dynalake(lake.root, *EVERY[command])
+    assert "Traceback" not in outcome.errors and "Aborted" not in outcome.errors
+    assert outcome.code == 0 or outcome.fault
+
+
+def test_a_catalog_of_no_tables_over_a_warehouse_with_data(lake: Lake) -> None:
+    (lake.root / "catalog.db").unlink()
+    with sqlite3.connect(lake.root / "catalog.db") as other:
+        other.execute("CREATE TABLE unrelated (x)")
+    other.close()
+    assert "backup" in dynalake(lake.root, "compact").fault
+
+
+def test_a_copy_of_a_lake_leaves_the_first_alone(lake: Lake, tmp_path: Path) -> None:
+    shutil.copytree(lake.root, tmp_path / "copy")
+    for command in OF_TABLES:
+        assert "only where it was made" in dynalake(tmp_path / "copy", *EVERY[command]).fault
+
+
+@pytest.mark.parametrize("content", [b"rubbish", b"", b"\x1f\x8b\x08"])
+def test_dead_letters_that_are_damaged(lake: Lake, content: bytes) -> None:
+    place = lake.dead_letters / "orders" / "0.ndjson.gz"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    for command in ("dead-letters", "status"):
+        outcome = dynalake(lake.root, command)
+        assert "0.ndjson.gz" in outcome.fault if content else outcome.code == 0
+
+
+def test_settings_that_two_tables_share(lake: Lake) -> None:
+    path = lake.root / "lake.toml"
+    text_before = path.read_text()
+    for more in (
+        '[tables.orders_changes]\nhash_key = "pk:S"\n',
+        '[tables.x]\ndynamodb_name = "orders"\nhash_key = "pk:S"\n',
+    ):
+        path.write_text(text_before + more)
+        assert "of its own" in dynalake(lake.root, "status").fault
+
+
+# What a query gives, as it is
+
+
+@pytest.mark.parametrize("value", ["USER:key:1", "[placed] order", "[/x]", "a:b:S"])
+def test_values_are_not_markup(lake: Lake, value: str) -> None:
+    assert value in dynalake(lake.root, "sql", f"SELECT '{value}' AS v").out
+
+
+def test_json_and_csv_of_odd_values(lake: Lake) -> None:
+    query = "SELECT 'NaN'::DOUBLE AS a, 1 AS a, {'b': 'x'::BLOB, 'l': [true, NULL]} AS s, now() > '2020-01-01' AS t"
+    found = json.loads(dynalake(lake.root, "sql", query, "--format", "json").out)
+    assert found == [{"a": "nan", "a_2": 1, "s": {"b": "eA==", "l": [True, None]}, "t": True}]
+    out = dynalake(lake.root, "sql", "SELECT [1, NULL] AS l, true AS t, now() IS NOT NULL AS n", "--format", "csv").out
+    assert out == 'l,t,n\n"[1, null]",true,true\n'
+    assert dynalake(lake.root, "sql", "SELECT now()").code == 0
+
+
+def test_as_of_an_instant_is_the_same_however_it_is_written(lake: Lake) -> None:
+    query = "SELECT count(*) FROM orders_as_of({})"
+    asked = ("'2023-11-14 22:13:20.5'", "'2023-11-15T00:13:20.5+02:00'", "TIMESTAMPTZ '2023-11-14 22:13:20.5+00'")
+    counts = {dynalake(lake.root, "sql", query.format(moment), "--format", "csv").out for moment in asked}
+    assert len(counts) == 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
+from lake.config import BUCKETS_MAX
+
+DYNAMODB_NAME = "[A-Za-z0-9_.-]{1,255}"
 NAME = "add-table"
 EXAMPLE = "dynalake add-table orders --hash-key pk:S --range-key sk:S"
 
@@ -18,19 +22,24 @@ def run(
     surface: Annotated[
         str, typer.Option(help="Where its changes come from: kds (Kinesis Data Streams) or streams (native).")
     ] = "kds",
-    buckets: Annotated[int, typer.Option(help="Buckets of the current state; 128 to 256 MB each is good.")] = 16,
+    buckets: Annotated[
+        int, typer.Option(help="Buckets of the current state; 128 to 256 MB each is good.", min=1, max=BUCKETS_MAX)
+    ] = 16,
 ) -> None:
     """Register a table. The same one again changes nothing."""
-    from lake.config import BUCKETS_MAX, TableConfig
+    from lake.config import TableConfig
     from lake.errors import ConfigError
     from lake.keys import KeyAttribute, KeySchema
     from lake.lake import add_table, open_lake
 
     if surface not in ("kds", "streams"):
-        raise ConfigError("add table", table, expected="--surface kds or streams", got=surface)
-    if not 1 <= buckets <= BUCKETS_MAX:
-        raise ConfigError("add table", table, expected=f"--buckets from 1 to {BUCKETS_MAX}", got=str(buckets))
-    keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+        raise typer.BadParameter(f"expected kds or streams, found {surface!r}", param_hint="--surface")
+    try:
+        keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+    except ConfigError as fault:
+        raise typer.BadParameter(str(fault)) from fault
+    if not re.fullmatch(DYNAMODB_NAME, table):
+        raise typer.BadParameter(f"expected a DynamoDB table's name ({DYNAMODB_NAME}), found {table!r}")
     config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets)
     lake = add_table(open_lake(context.obj.uri), config)
     name, made_with = lake.config.table(table).name, lake.config.table(table).buckets
