@@ -28,13 +28,12 @@ from compaction.salvage import Salvage, salvage
 from compaction.settings import ATTEMPTS_MAX, DICTIONARY_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.config import TableConfig
-from lake.dead_letters import write_dead_letters
 from lake.engine import connect_engine, engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
 from lake.sql import identifier, literal, parquet_sql
-from lake.store import RawObject, list_objects, s3_client
+from lake.store import RawObject, list_objects, put_copy, s3_client
 from lake.tables import (
     append_files,
     batch_of,
@@ -240,7 +239,7 @@ class _Job:
             for name, spool in ((self.table.name, one.ours), (None, one.others)):
                 if spool.exists():
                     place = layout.dead_letter_path(name, one.staged.raw.uri, one.staged.raw.etag)
-                    write_dead_letters(self.lake.root / place, spool)
+                    put_copy(self.lake.root / place, spool)
 
     # Committing: on one pinned version of the log
 

@@ -149,9 +149,8 @@ def _plainly_right(table: TableConfig, now_us: int) -> str:
     else:
         tests.append("(source <> 'stream' OR number_json IS NULL)")
     tests += [f"key_{n} IS NOT NULL" for n, _ in enumerate(table.keys.attributes)]
-    for n, attribute in enumerate(
-        table.keys.attributes
-    ):  # the key is a text, and as it stands in Keys in the images too
+    for n, attribute in enumerate(table.keys.attributes):
+        # The key is a text, and as it stands in Keys it stands in the images too.
         opening = _json_text(attribute.name) + ':{"' + attribute.kind + '":"'
         tests.append(f"starts_with(pair_{n}, {literal(opening)})")
         tests += [f"coalesce(contains({image}, pair_{n}), true)" for image in ("new_image", "old_image")]

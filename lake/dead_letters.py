@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lake.errors import LakeError
-from lake.store import put_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,6 @@ def spooled_dead_letters(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
             file.write(line.encode() + b"\n")
 
         yield add
-
-
-def write_dead_letters(path: Path, spool: Path) -> None:
-    """Puts the letters of one raw object in their place, whole or not at all."""
-    put_copy(path, spool)
 
 
 def read_dead_letters(folder: Path) -> Iterator[DeadLetter]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
+from pyiceberg.table import Table
 
 import standin
 from compaction.compact import CompactReport, compact
@@ -18,6 +19,7 @@ from lake.changes import Surface
 from lake.config import TableConfig
 from lake.keys import KeyAttribute, KeyKind, KeySchema
 from lake.lake import Lake, add_table, create_lake
+from lake.tables import load_table, open_catalog
 from queries.connect import connect
 
 NOW_US = 1_800_000_000_000_000
@@ -36,6 +38,13 @@ def new_lake(
 def only_table(lake: Lake) -> TableConfig:
     (table,) = lake.config.tables.values()
     return table
+
+
+def table(lake: Lake, name: str) -> Table:
+    """An Iceberg table of the lake, as it is now."""
+    found = load_table(open_catalog(lake), name)
+    assert found is not None
+    return found
 
 
 def compacted(lake: Lake, **options: object) -> CompactReport:

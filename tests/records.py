@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+HOUR_US = 3_600_000_000
+NOON_US = 1_700_049_600_000_000
 START_US = 1_700_000_000_000_000
 TIME = "ApproximateCreationDateTime"
 

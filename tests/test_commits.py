@@ -17,23 +17,14 @@ from compaction.settings import ATTEMPTS_MAX
 from lake.errors import CommitConflict, TransientError
 from lake.lake import Lake
 from lake.layout import ledger_table, log_table, state_table
-from lake.tables import BATCH, append_files, batch_of, load_table, open_catalog
-from tests.lakes import compacted, fresh_items, land_records, new_lake, refreshed, rows
-from tests.records import START_US, change, record, s
-
-HOUR_US = 3_600_000_000
-NOON_US = 1_700_049_600_000_000
+from lake.tables import BATCH, append_files, batch_of, open_catalog
+from tests.lakes import compacted, fresh_items, land_records, new_lake, refreshed, rows, table
+from tests.records import HOUR_US, START_US, change, record, s
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return new_lake(tmp_path / "lake")
-
-
-def table(lake: Lake, name: str) -> Table:
-    found = load_table(open_catalog(lake), name)
-    assert found is not None
-    return found
 
 
 def log_of(lake: Lake) -> Table:

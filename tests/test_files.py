@@ -15,23 +15,13 @@ from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake
 from lake.layout import log_table, state_table
 from lake.state import buckets_of
-from lake.tables import load_table, open_catalog
-from tests.lakes import compacted, land_records, new_lake, refreshed
-from tests.records import change, s
-
-HOUR_US = 3_600_000_000
-NOON_US = 1_700_049_600_000_000
+from tests.lakes import compacted, land_records, new_lake, refreshed, table
+from tests.records import HOUR_US, NOON_US, change, s
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return new_lake(tmp_path / "lake")
-
-
-def table(lake: Lake, name: str) -> Table:
-    found = load_table(open_catalog(lake), name)
-    assert found is not None
-    return found
 
 
 def test_pyiceberg_reads_the_log_that_duckdb_wrote(tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from lake.columns import (
     plan_columns,
 )
 from lake.config import TableConfig, new_config_text, parse_config, table_section
-from lake.dead_letters import DeadLetter, read_dead_letters, spooled_dead_letters, write_dead_letters
+from lake.dead_letters import DeadLetter, read_dead_letters, spooled_dead_letters
 from lake.errors import ConfigError, PoisonError
 from lake.keys import ItemKey, KeyAttribute, KeySchema
 from lake.layout import TABLE_NAME_MAX, lake_name, ledger_table, log_table, sql_name, state_table, unique_name
 from lake.log import key_columns
 from lake.records import created_at_us
+from lake.store import put_copy
 
 # Attributes
 
@@ -294,7 +295,7 @@ def test_dead_letters_are_read_as_written_and_once_each(raws: list[bytes]) -> No
             with spooled_dead_letters(Path(folder, "spool")) as add:
                 for one in letters:
                     add(one)
-            write_dead_letters(Path(folder, name), Path(folder, "spool"))
+            put_copy(Path(folder, name), Path(folder, "spool"))
         found = list(read_dead_letters(Path(folder)))
         lines = gzip.decompress(Path(folder, "a/1.ndjson.gz").read_bytes()).decode().splitlines()
     unique = {one.id: one for one in reversed(letters)}

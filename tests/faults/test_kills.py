@@ -22,7 +22,7 @@ COMPACT_POINTS = [
     Point("lake.store:list_objects"),
     Point("compaction.objects:stage", "after", 2),
     Point("os:replace"),
-    Point("lake.dead_letters:write_dead_letters", "after"),
+    Point("lake.store:put_copy", "after"),
     Point("compaction.compact:_Job._write_letters", "after", 2),
     Point("compaction.plan:plan_batch", "after", 2),
     Point("compaction.compact:_Job._write", "after"),
