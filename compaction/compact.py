@@ -7,7 +7,6 @@ or a kill anywhere leave the same log: a lost race throws its files away and pla
 from __future__ import annotations
 
 import datetime
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,26 +26,15 @@ from compaction.plan import Marks, plan_batch
 from compaction.salvage import Salvage, salvage
 from compaction.settings import ATTEMPTS_MAX, DICTIONARY_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
+from lake.catalog import catalog_faults, load_table, open_catalog
 from lake.config import TableConfig
-from lake.engine import connect_engine, engine_faults
+from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
 from lake.sql import identifier, literal, parquet_sql
-from lake.store import RawObject, list_objects, put_copy, s3_client
-from lake.tables import (
-    append_files,
-    batch_of,
-    catalog_faults,
-    committed_batch,
-    data_file,
-    data_files,
-    data_folder,
-    days_since_epoch,
-    discard,
-    load_table,
-    open_catalog,
-)
+from lake.store import RawObject, list_objects, put_copy
+from lake.tables import Output, append_files, batch_of, data_files, days_since_epoch
 
 OBJECTS_MAX = 2_000  # in a batch
 POISON_RATIO_MAX = 0.10
@@ -118,14 +106,12 @@ class _Job:
     ) -> None:
         self.lake, self.table, self.settings = lake, table, settings
         self.catalog, self.con = catalog, con
-        self.s3: Any = None
         self.others = [t.dynamodb_name for t in lake.config.tables.values() if t.name != table.name]
         self.report = CompactReport(table.name)
         self.poison, self.seen, self.example = 0, 0, ""
 
     def run(self, raw_uri: str, reread: bool, progress: Progress) -> CompactReport:
-        if raw_uri.startswith("s3://"):
-            self.s3 = s3_client()
+        use_s3(self.con, self.lake.uri)
         self._list(raw_uri, reread)
         total = self._row("SELECT coalesce(sum(size), 0) FROM pending")[0]
         done = 0
@@ -133,7 +119,7 @@ class _Job:
             with tempfile.TemporaryDirectory(prefix="dynalake-raw-") as scratch:
                 landed = self._land(inputs, Path(scratch))
                 self._write_letters(landed)
-            batch, marks = self._commit(inputs)
+            batch, marks = self._commit()
             self._write_ledger(landed, batch)
             self._count(landed, marks)
             done += sum(raw.size for raw in inputs)
@@ -145,7 +131,7 @@ class _Job:
     def _list(self, raw_uri: str, reread: bool) -> None:
         """Fills `pending` with the objects that the ledger does not have, in bounded memory."""
         self.con.execute("CREATE OR REPLACE TEMP TABLE pending (uri VARCHAR, etag VARCHAR, size BIGINT)")
-        for page in _pages(list_objects(raw_uri, self.s3), LISTED_ROWS):
+        for page in _pages(list_objects(raw_uri), LISTED_ROWS):
             rows = pa.table({n: [getattr(raw, n) for raw in page] for n in ("uri", "etag", "size")})
             self.con.register("listed", rows)
             self.con.execute("INSERT INTO pending FROM listed")
@@ -187,7 +173,7 @@ class _Job:
 
     def _land(self, inputs: Sequence[RawObject], scratch: Path) -> _Landed:
         with ThreadPoolExecutor(self.settings.threads or 2) as pool:
-            staged = list(pool.map(lambda pair: stage(pair[0], pair[1], scratch, self.s3), enumerate(inputs)))
+            staged = list(pool.map(lambda pair: stage(pair[0], pair[1], scratch), enumerate(inputs)))
         create_landed(self.con, self.table)
         uris = pa.table({"object": pa.array(range(len(inputs)), pa.int32()), "uri": [raw.uri for raw in inputs]})
         self.con.register("listed", uris)
@@ -239,37 +225,35 @@ class _Job:
             for name, spool in ((self.table.name, one.ours), (None, one.others)):
                 if spool.exists():
                     place = layout.dead_letter_path(name, one.staged.raw.uri, one.staged.raw.etag)
-                    put_copy(self.lake.root / place, spool)
+                    put_copy(self.lake.place(place), spool)
 
     # Committing: on one pinned version of the log
 
-    def _commit(self, inputs: Sequence[RawObject]) -> tuple[int, Marks]:
+    def _commit(self) -> tuple[int, Marks]:
         """Plans, writes and commits the batch until it is in the log; gives its number and counts."""
-        identity = _identity(inputs)
         for _ in range(ATTEMPTS_MAX):
             log = ensure_log(self.catalog, self.table)
+            use_s3(self.con, self.lake.uri)
             marks = plan_batch(self.con, self.table.surface, data_files(log, "event_time"))
             if marks.changes == 0:  # all known already: nothing to commit
                 return batch_of(log), marks
             batch = batch_of(log) + 1
-            written = self._write(log, batch)
-            try:
-                entries = [data_file(log.metadata, path, size, day) for path, size, day in written]
-                append_files(log, entries, batch, identity)
-                return batch, marks
-            except CommitConflict:
-                discard([path for path, _, _ in written])
-                self.report = replace(self.report, conflicts=self.report.conflicts + 1)
-            except CommitStateUnknown:
-                found = committed_batch(ensure_log(self.catalog, self.table), identity)
-                if found is not None and found >= batch:  # an earlier one is of an earlier run
-                    return found, marks
+            with Output(log) as output:
+                entries = output.entries(log.metadata, self._write(log, batch, output.folder))
+                try:
+                    append_files(log, entries, batch)
+                    return batch, marks
+                except CommitConflict:
+                    output.discard()
+                    self.report = replace(self.report, conflicts=self.report.conflicts + 1)
+                except CommitStateUnknown:
+                    pass  # should it have taken, or yet take, the next plan sees it: its files must stay
         raise TransientError(
             "compact", self.table.name, expected=f"a commit within {ATTEMPTS_MAX} attempts",
             got="other jobs committing all the while", remedy="Run fewer compactions at once",
         )  # fmt: skip
 
-    def _write(self, log: Table, batch: int) -> list[tuple[str, int, int]]:
+    def _write(self, log: Table, batch: int, folder: str) -> list[tuple[str, int, int]]:
         """Writes `fresh` as Parquet files by day: path, bytes and the day's number of each."""
         columns = [f"landed.{n}" for n in ("item_key",)]
         for n, (column, attribute) in enumerate(
@@ -284,7 +268,7 @@ class _Job:
                 sequence_number, shard_id, inputs.uri AS raw_object,
                 make_timestamp(created_at_us)::DATE AS event_day
               FROM landed JOIN fresh ON landed.rowid = fresh.row_id JOIN inputs ON inputs.object = landed.object
-            ) TO {literal(data_folder(log))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+            ) TO {literal(folder)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
               ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {DICTIONARY_MAX},
               PARTITION_BY (event_day), WRITE_PARTITION_COLUMNS false,
               FILENAME_PATTERN 'batch-{batch:08d}-{{uuid}}', FIELD_IDS {field_ids(log.schema())},
@@ -363,12 +347,6 @@ class _Job:
 def _absolute(uri: str) -> str:
     """One name for one place, wherever a job is started."""
     return uri if "://" in uri else str(Path(uri).expanduser().resolve())
-
-
-def _identity(inputs: Sequence[RawObject]) -> str:
-    """The hash of a set of inputs."""
-    lines = sorted(f"{raw.uri}\n{raw.etag}\n" for raw in inputs)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _pages(objects: Iterator[RawObject], size: int) -> Iterator[list[RawObject]]:

@@ -18,7 +18,7 @@ from isal import igzip, isal_zlib
 from compaction.damage import recover
 from lake.errors import TransientError
 from lake.records import RECORD_BYTES_MAX
-from lake.store import RawObject, download
+from lake.store import RawObject, download, is_s3
 
 Layout = Literal["newline_delimited", "unstructured", "empty"]
 
@@ -50,20 +50,20 @@ class StagedObject:
     damage: str | None
 
 
-def stage(number: int, raw: RawObject, folder: Path, s3: Any = None) -> StagedObject:
+def stage(number: int, raw: RawObject, folder: Path) -> StagedObject:
     """Decompresses an object, checking it: DuckDB reads a gzip or zstd cut short without a word.
 
     The packing is told by the first bytes (gzip, zstd or plain), as Firehose's names need not tell. Raises
     TransientError where the object is gone or was rewritten since it was listed.
     """
     target = folder / f"{number:08}.ndjson"  # eight digits, by which SQL tells the object
-    source = download(raw, folder, s3)
+    source = download(raw, folder)
     with _opened(source, raw) as file, target.open("wb") as out:
         watch = _BinaryWatch(out)
         damage = _decompress(file, watch)
         if damage is not None:
             recover(file, out)
-    if raw.uri.startswith("s3://"):
+    if is_s3(raw.uri):
         source.unlink()
     return StagedObject(number, raw, target, _layout(target), watch.found, damage)
 

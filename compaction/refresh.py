@@ -9,14 +9,16 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 from pyiceberg.catalog import Catalog
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Transaction
 
 from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
+from lake.catalog import load_table, open_catalog
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import find_tail_winners, find_winners, tail_sql, winner_bucket, winner_columns
-from lake.engine import connect_engine, engine_faults
+from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, TransientError
 from lake.lake import Lake
 from lake.log import field_ids, lineage
@@ -31,20 +33,7 @@ from lake.state import (
     is_made_from,
     own_columns,
 )
-from lake.tables import (
-    LogFile,
-    batch_of,
-    catalog_faults,
-    data_file,
-    data_files,
-    data_folder,
-    discard,
-    files_sql,
-    load_table,
-    manifest_entries,
-    open_catalog,
-    replace_files,
-)
+from lake.tables import LogFile, Output, batch_of, data_files, files_sql, manifest_entries, replace_files
 
 BYTES_PER_MB = 1 << 20
 Progress = Callable[[int, int], None]
@@ -120,25 +109,17 @@ class _Refresh:
         columns = plan_columns(present, seen)
         retyped = changed_types(present, columns)
         touched, removed = self._row("SELECT count(*), count(*) FILTER (_op = 'REMOVE') FROM winners")
-        written: list[str] = []
         transaction = self.state.transaction()
         evolve(transaction, present, columns, lineage(self.log))
-        try:
-            buckets = self._replace(
-                transaction,
-                columns,
-                foreign_kinds(columns, seen),
-                full,
-                bool(retyped),
-                last,
-                written,
-                progress,
+        with Output(self.state) as output:
+            buckets, added, gone = self._write(
+                transaction, columns, foreign_kinds(columns, seen), full, bool(retyped), output, progress
             )
-            with catalog_faults("commit state of", self.table.name):
-                transaction.commit_transaction()
-        except CommitConflict:
-            discard(written)
-            raise
+            try:
+                replace_files(self.state, transaction, manifest_entries(self.state, gone), added, last)
+            except CommitConflict:
+                output.discard()
+                raise
         return RefreshReport(
             self.table.name, last, touched, removed, self.rescued, buckets,
             len(columns) - len(present), len(retyped), self.conflicts,
@@ -148,6 +129,7 @@ class _Refresh:
         """Fills `winners`: the items to write, tombstones included."""
         assert self.log is not None
         files = data_files(self.log, "batch")
+        use_s3(self.con, self.log.location())
         log = files_sql(self.log, [file.path for file in files])
         columns = f"{winner_columns(self.table)}, {winner_bucket(self.table, buckets_of(self.state))}"
         if full:
@@ -156,11 +138,11 @@ class _Refresh:
             tail = tail_sql(self.log, files, covered)
             find_tail_winners(self.con, tail, log, self.table.surface, "winners", columns)
 
-    def _replace(
+    def _write(
         self, transaction: Transaction, columns: Sequence[Column], rescue: set[str], full: bool, retype: bool,
-        batch: int, written: list[str], progress: Progress,
-    ) -> int:  # fmt: skip
-        """Writes the buckets that change and swaps their files in the transaction."""
+        output: Output, progress: Progress,
+    ) -> tuple[int, list[DataFile], set[str]]:  # fmt: skip
+        """Writes the buckets that change: how many, their new files, and the old ones that these stand for."""
         present: dict[int, list[LogFile]] = defaultdict(list)
         for file in data_files(self.state, "_created_at_us"):
             present[file.partition].append(file)
@@ -168,17 +150,14 @@ class _Refresh:
         buckets = sorted(touched | set(present) if full or retype else touched)
         self.rescued = 0
         metadata = transaction.table_metadata
-        added = []
+        added: list[DataFile] = []
         for done, group in self._groups(buckets, present):
             old = [] if full else [file.path for bucket in group for file in present[bucket]]
             sql = self._rows(columns, rescue, group, old, retype)
-            for path, size, bucket in self._copy(sql, field_ids(metadata.schema())):
-                written.append(path)
-                added.append(data_file(metadata, path, size, bucket))
+            use_s3(self.con, output.place)
+            added += output.entries(metadata, self._copy(sql, field_ids(metadata.schema()), output.folder))
             progress(done, len(buckets))
-        gone = {file.path for bucket in buckets for file in present[bucket]}
-        replace_files(transaction, manifest_entries(self.state, gone), added, batch)
-        return len(buckets)
+        return len(buckets), added, {file.path for bucket in buckets for file in present[bucket]}
 
     def _groups(self, buckets: Sequence[int], present: dict[int, list[LogFile]]) -> Iterator[tuple[int, list[int]]]:
         """Buckets in groups that are written together: as many as a share of memory holds, at least one."""
@@ -223,11 +202,11 @@ class _Refresh:
             kept_sql = f"{empty_rows(types)} UNION ALL BY NAME SELECT * FROM {kept}"
         return f"({kept_sql}) UNION ALL BY NAME ({live})"
 
-    def _copy(self, rows: str, ids: str) -> list[tuple[str, int, int]]:
+    def _copy(self, rows: str, ids: str, folder: str) -> list[tuple[str, int, int]]:
         bucket = f"key_bucket({buckets_of(self.state)}, {identifier(bucket_column(self.table))})"
         result = self.con.execute(
             f"""COPY (SELECT *, {bucket} AS _bucket FROM ({rows}))
-            TO {literal(data_folder(self.state))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+            TO {literal(folder)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
               ROW_GROUP_SIZE {ROW_GROUP_ROWS}, PARTITION_BY (_bucket), WRITE_PARTITION_COLUMNS false,
               FILENAME_PATTERN 'state-{{uuid}}', FIELD_IDS {ids}, RETURN_STATS true, OVERWRITE_OR_IGNORE true)"""
         ).fetchall()

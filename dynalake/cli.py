@@ -27,7 +27,9 @@ for module in (init, add_table, compact, refresh, sql, status, dead_letters, dem
 @app.callback()
 def _lake(
     context: typer.Context,
-    lake: Annotated[str, typer.Option(envvar="DYNALAKE_LAKE", help="The lake: a folder.")] = "lake",
+    lake: Annotated[
+        str, typer.Option(envvar="DYNALAKE_LAKE", help="A folder, or s3://BUCKET/PREFIX.")
+    ] = "lake",
 ) -> None:
     """The analytics backbone for Amazon DynamoDB: an exact change log and current state, in Iceberg."""
     context.obj = Lake(lake)

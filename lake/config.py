@@ -16,7 +16,7 @@ from lake.records import TableRules
 
 FORMAT = 1
 BUCKETS_MAX = 4096
-_LAKE_SETTINGS = {"format", "tables"}
+_LAKE_SETTINGS = {"format", "catalog", "tables"}
 _TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets"}
 
 
@@ -40,6 +40,7 @@ class LakeConfig:
     """All of `lake.toml`."""
 
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
+    catalog: Mapping[str, str] = field(default_factory=dict)  # none: the file catalog.db in the lake's folder
 
     def table(self, name: str) -> TableConfig:
         """A table by its name in the lake or in DynamoDB. Raises ConfigError, also where the name is that of two."""
@@ -83,7 +84,17 @@ def parse_config(text: str, where: str) -> LakeConfig:
                 "read", f"{where} [tables.{name}]", expected="a name and a DynamoDB table of its own",
                 got=f"those of [tables.{clashes[0]}]", remedy="Rename or remove one of them",
             )  # fmt: skip
-    return LakeConfig(found)
+    return LakeConfig(found, _catalog(document.get("catalog", {}), f"{where} [catalog]"))
+
+
+def _catalog(section: Any, place: str) -> dict[str, str]:
+    """What pyiceberg needs to find the catalog; and `database`, where the tables are in it."""
+    is_right = isinstance(section, dict) and all(isinstance(value, str) for value in section.values())
+    if not is_right or (section and not {"type", "database"} <= section.keys()):
+        raise ConfigError(
+            "read", place, expected='texts, type = "glue" and database = "NAME" among them', got=repr(section)
+        )
+    return dict(section)
 
 
 def _table(name: str, section: Any, where: str) -> TableConfig:
@@ -116,8 +127,12 @@ def _refuse_unknown(section: Mapping[str, Any], known: set[str], where: str) -> 
         )  # fmt: skip
 
 
-def new_config_text() -> str:
-    return f"# A dynalake lake. `dynalake add-table` adds sections here; comments are kept.\nformat = {FORMAT}\n"
+def new_config_text(catalog: Mapping[str, str]) -> str:
+    """The text of a new lake's `lake.toml`."""
+    text = f"# A dynalake lake. `dynalake add-table` adds sections here; comments are kept.\nformat = {FORMAT}\n"
+    if catalog:
+        text += "\n[catalog]\n" + "".join(f"{name} = {_text(value)}\n" for name, value in catalog.items())
+    return text
 
 
 def table_section(table: TableConfig) -> str:

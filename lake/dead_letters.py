@@ -12,12 +12,14 @@ import gzip
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lake.errors import LakeError
+from lake.errors import ConfigError, LakeError
+from lake.store import BEING_WRITTEN, RawObject, download, is_s3, list_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +59,41 @@ def spooled_dead_letters(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
         yield add
 
 
-def read_dead_letters(folder: Path) -> Iterator[DeadLetter]:
-    """Every dead letter under a folder once, the letters of an object in their order."""
+def read_dead_letters(place: str) -> Iterator[DeadLetter]:
+    """Every dead letter in a folder or under `s3://bucket/prefix/` once, the letters of an object in their order."""
     seen: set[str] = set()
-    for path in _files(folder):
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    fields = json.loads(line)
-                    identity = fields.pop("id")
-                    letter = DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
-                    if identity not in seen:
-                        seen.add(identity)
-                        yield letter
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
-            raise LakeError(
-                "read dead letters", path, expected="a file that is whole", got=str(fault),
-                remedy="Move it away; compact --reread of its raw object writes it anew",
-            ) from fault  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="dynalake-letters-") as scratch:
+        for one in _objects(place):
+            path = download(one, Path(scratch))
+            for identity, letter in _letters(one.uri, path):
+                if identity not in seen:
+                    seen.add(identity)
+                    yield letter
+            if is_s3(one.uri):
+                path.unlink()
 
 
-def _files(folder: Path) -> list[Path]:
-    def refuse(fault: OSError) -> None:
-        if not isinstance(fault, FileNotFoundError):
-            raise LakeError("read dead letters", folder, expected="a folder that may be read", got=str(fault))
+def _letters(uri: str, path: Path) -> Iterator[tuple[str, DeadLetter]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                fields = json.loads(line)
+                identity = fields.pop("id")
+                yield identity, DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+        raise LakeError(
+            "read dead letters", uri, expected="a file that is whole", got=str(fault),
+            remedy="Move it away; compact --reread of its raw object writes it anew",
+        ) from fault  # fmt: skip
 
-    walked = [(Path(place), names) for place, _, names in os.walk(folder, onerror=refuse)]
-    return sorted(place / name for place, names in walked for name in names if name.endswith(".ndjson.gz"))
+
+def _objects(place: str) -> list[RawObject]:
+    if not is_s3(place) and not os.path.isdir(place):
+        return []
+    try:
+        found = [one for one in list_objects(place, (BEING_WRITTEN,)) if one.uri.endswith(".ndjson.gz")]
+    except ConfigError as fault:
+        raise LakeError(
+            "read dead letters", place, expected="a place that may be read", got=fault.got, remedy=fault.remedy
+        ) from fault
+    return sorted(found, key=lambda one: one.uri)

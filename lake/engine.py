@@ -21,11 +21,13 @@ from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
 
 from lake.attributes import canonical_number, encode_binary_once, plain_json
+from lake.aws import s3_access
 from lake.changes import Change, Surface
 from lake.errors import ConfigError, LakeError
 from lake.keys import ItemKey
 from lake.ordering import in_order
-from lake.sql import MACROS
+from lake.sql import MACROS, literal
+from lake.store import is_s3
 
 OWN_MB = 370  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckDB beside its buffers: measured
 MEMORY_MB_MIN = 512
@@ -84,6 +86,23 @@ def connect_engine(
     for macro in MACROS:
         con.execute(macro)
     return con
+
+
+def use_s3(con: duckdb.DuckDBPyConnection, *places: str) -> None:
+    """Lets the engine read S3 where one of the places is there, by the standard AWS settings.
+
+    Called before each stretch of work: credentials may be renewed meanwhile. Raises LakeError.
+    """
+    if not any(map(is_s3, places)):
+        return
+    key, secret, token, region, endpoint = s3_access()
+    con.execute(f"LOAD '{_extension('httpfs')}'")
+    settings = {"KEY_ID": key, "SECRET": secret, "SESSION_TOKEN": token, "REGION": region}
+    if endpoint is not None:
+        scheme, _, host = endpoint.partition("://")
+        settings |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path", "USE_SSL": str(scheme == "https").lower()}
+    given = ", ".join(f"{name} {literal(value)}" for name, value in settings.items() if value)
+    con.execute(f"CREATE OR REPLACE SECRET dynalake (TYPE s3, {given})")
 
 
 def _extension(name: str) -> Path:

@@ -1,7 +1,7 @@
-"""Where things lie in a lake: every path is built and parsed here.
+"""Where things lie in a lake, a folder or `s3://bucket/prefix`: every path is built and parsed here.
 
 lake.toml                          tables, policies, format version
-catalog.db                         the Iceberg catalog of a lake in a folder (SQLite)
+catalog.db                         the Iceberg catalog of a lake in a folder (SQLite); on S3 it is Glue
 raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
 dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
@@ -54,18 +54,23 @@ def numbered(name: str, n: int) -> str:
 
 
 def log_table(table: str) -> str:
-    return f"{NAMESPACE}.{table}_changes"
+    return f"{table}_changes"
 
 
 def state_table(table: str) -> str:
-    return f"{NAMESPACE}.{table}"
+    return table
 
 
 def ledger_table(table: str) -> str:
-    return f"{NAMESPACE}.{table}_ledger"
+    return f"{table}_ledger"
 
 
 def dead_letter_path(table: str | None, uri: str, etag: str) -> str:
     """Where the dead letters of one raw object go: the same object, read again, writes the same one."""
     digest = hashlib.sha256(f"{uri}\n{etag}".encode()).hexdigest()[:32]
-    return f"{DEAD_LETTERS}/{table or UNKNOWN_TABLE}/{digest}.ndjson.gz"
+    return f"{dead_letter_folder(table)}{digest}.ndjson.gz"
+
+
+def dead_letter_folder(table: str | None) -> str:
+    """Where a table's dead letters are, with the slash at its end that a listing on S3 needs."""
+    return f"{DEAD_LETTERS}/{table or UNKNOWN_TABLE}/"

@@ -19,10 +19,10 @@ from pyiceberg.types import (
 )
 
 from lake import layout
+from lake.catalog import create_table
 from lake.config import TableConfig
 from lake.keys import KeySchema
 from lake.sql import identifier
-from lake.tables import create_table
 
 DAY_FIELD_ID = 1000
 IMAGES = ("new_image", "old_image")

@@ -22,6 +22,7 @@ from pyiceberg.types import (
 )
 
 from lake import layout
+from lake.catalog import create_table
 from lake.columns import (
     DECIMAL_DIGITS,
     HASH_KEY,
@@ -34,7 +35,6 @@ from lake.columns import (
 )
 from lake.config import TableConfig
 from lake.log import lineage
-from lake.tables import create_table
 
 COLUMNS = "dynalake.columns"
 LINEAGE = "dynalake.lineage"  # the log that the state was made from

@@ -1,4 +1,7 @@
-"""Objects of a lake: listing what landed, reading it, writing whole or not at all."""
+"""Objects of a lake, in a folder or on S3: listing what landed, reading it, writing whole or not at all.
+
+A URI is the path of a file or folder, or `s3://bucket/key`. Nothing here needs more than boto3.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lake import s3
 from lake.errors import ConfigError, TransientError
 
-_NOT_LANDED = (".", "_")  # names that begin so are still being written, or are markers
+BEING_WRITTEN = "."  # how names of files begin that are not there yet
+MARKERS = "_"
+_UPDATES_MAX = 20  # lost races at one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +32,30 @@ class RawObject:
     size: int
 
 
-def list_objects(uri: str, s3: Any = None) -> Iterator[RawObject]:
+def is_s3(uri: str | os.PathLike[str]) -> bool:
+    return str(uri).startswith(s3.SCHEME)
+
+
+def list_objects(uri: str, passed_over: tuple[str, ...] = (BEING_WRITTEN, MARKERS)) -> Iterator[RawObject]:
     """Every object under a folder or `s3://bucket/prefix`, a page at a time.
 
-    In a folder the ETag is the size and the time of the last change, in ns. Raises ConfigError where there
-    is no such folder or bucket. `s3` is a boto3 client (one is made where none is given).
+    In a folder the ETag is the size and the time of the last change, in ns, and names that begin as
+    `passed_over` says do not count. Raises ConfigError where there is no such folder or bucket.
     """
-    if uri.startswith("s3://"):
-        yield from _list_s3(uri, s3 or s3_client())
+    if is_s3(uri):
+        bucket, _ = s3.split(uri)
+        for entry in s3.list_objects(uri):
+            yield RawObject(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
         return
     if not os.path.isdir(uri):
         raise ConfigError("list raw objects", uri, expected="a folder", got="none", remedy="Check the path")
-    yield from _list_folder(uri)
+    yield from _list_folder(uri, passed_over)
 
 
-def _list_folder(folder: str) -> Iterator[RawObject]:
+def _list_folder(folder: str, passed_over: tuple[str, ...]) -> Iterator[RawObject]:
     with _listing_faults(folder), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_NOT_LANDED):
+            if entry.name.startswith(passed_over):
                 continue
             with _listing_faults(entry.path):
                 try:
@@ -53,7 +64,7 @@ def _list_folder(folder: str) -> Iterator[RawObject]:
                 except FileNotFoundError:
                     continue  # gone between listing and look: nothing that landed
             if is_folder:
-                yield from _list_folder(entry.path)
+                yield from _list_folder(entry.path, passed_over)
             elif stat.S_ISREG(status.st_mode):  # a pipe would be waited on for ever
                 yield RawObject(entry.path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
 
@@ -75,68 +86,48 @@ def _listing_faults(path: str) -> Iterator[None]:
         ) from fault  # fmt: skip
 
 
-def s3_client() -> Any:
-    """A boto3 S3 client by the standard settings (AWS_ENDPOINT_URL, profiles)."""
-    import boto3
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        return boto3.client("s3")
-    except (BotoCoreError, ValueError) as fault:
-        raise ConfigError("reach S3", "", got=str(fault), remedy="Check the AWS settings") from fault
-
-
-def _list_s3(uri: str, s3: Any) -> Iterator[RawObject]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    try:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for entry in page.get("Contents", ()):
-                yield RawObject(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
-    except (BotoCoreError, ClientError) as fault:
-        raise ConfigError(
-            "list raw objects", uri, expected="a bucket that may be listed", got=str(fault),
-            remedy="Check the name, the Region and the credentials",
-        ) from fault  # fmt: skip
-
-
-def download(raw: RawObject, folder: Path, s3: Any = None) -> Path:
+def download(raw: RawObject, folder: Path) -> Path:
     """The object's bytes as a local file: where it lies, or from S3 a copy of just the version listed.
 
     Raises TransientError where it was rewritten or removed since: the next listing has it anew.
     """
-    if not raw.uri.startswith("s3://"):
+    if not is_s3(raw.uri):
         return Path(raw.uri)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = raw.uri.removeprefix("s3://").partition("/")
     target = folder / uuid.uuid4().hex
-    try:
-        answer = (s3 or s3_client()).get_object(Bucket=bucket, Key=key, IfMatch=raw.etag)
-        with target.open("wb") as out:
-            for chunk in answer["Body"].iter_chunks(1 << 20):
-                out.write(chunk)
-    except (BotoCoreError, ClientError) as fault:
-        raise TransientError(
-            "read", raw.uri, expected=f"the version {raw.etag}", got=str(fault), remedy="Run compact again"
-        ) from fault
+    s3.download(raw.uri, raw.etag, target)
     return target
 
 
-def put(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all: to a temporary name, then renamed."""
-    _put(path, lambda temporary: temporary.write_bytes(data))
+def read(uri: str) -> bytes | None:
+    """An object's bytes, None where there is none. Raises OSError, or LakeError on S3."""
+    if is_s3(uri):
+        found = s3.read(uri)
+        return None if found is None else found[0]
+    try:
+        return Path(uri).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
-def put_copy(path: Path, source: Path) -> None:
-    """The same with the bytes of another file, of whatever size."""
-    _put(path, lambda temporary: shutil.copyfile(source, temporary))
+def put(uri: str | os.PathLike[str], data: bytes) -> None:
+    """Writes an object whole or not at all (in a folder: to a temporary name, then renamed)."""
+    if is_s3(uri):
+        s3.put(str(uri), data)
+    else:
+        _put(Path(uri), lambda temporary: temporary.write_bytes(data))
+
+
+def put_copy(uri: str | os.PathLike[str], source: Path) -> None:
+    """The same with the bytes of a local file, of whatever size."""
+    if is_s3(uri):
+        s3.upload(source, str(uri))
+    else:
+        _put(Path(uri), lambda temporary: shutil.copyfile(source, temporary))
 
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = _temporary(path)
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -144,9 +135,21 @@ def _put(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def put_new(path: Path, data: bytes) -> bool:
-    """Writes a file whole, or leaves the one that is there: False."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def put_new(uri: str | os.PathLike[str], data: bytes) -> bool:
+    """Writes an object whole, or leaves the one that is there: False.
+
+    On S3 the answer to a write that took may be lost, and the next attempt be told that an object is there: it
+    is read, and counts as written where it is this very one.
+    """
+    if is_s3(uri):
+        return s3.put(str(uri), data, IfNoneMatch="*") or read(str(uri)) == data
+    path = Path(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
     try:
         temporary.write_bytes(data)
         os.link(temporary, path)
@@ -157,8 +160,29 @@ def put_new(path: Path, data: bytes) -> bool:
     return True
 
 
-def update(path: Path, change: Callable[[str], str]) -> None:
-    """Replaces a text file by a function of what it holds; of two at once both take effect, in turn."""
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        put(path, change(path.read_text(encoding="utf-8")).encode())
+def update(uri: str | os.PathLike[str], change: Callable[[str], str]) -> None:
+    """Replaces a text by a function of what it holds; of two at once both take effect, in turn."""
+    if not is_s3(uri):
+        path = Path(uri)
+        with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            put(path, change(path.read_text(encoding="utf-8")).encode())
+        return
+    for _ in range(_UPDATES_MAX):
+        found = s3.read(str(uri))
+        if found is None:
+            raise ConfigError("change", uri, expected="an object", got="none")
+        text = found[0].decode()
+        changed = change(text)
+        if changed == text or s3.put(str(uri), changed.encode(), IfMatch=found[1]):
+            return
+    raise TransientError("change", uri, expected="a turn", got="others changing it all the while", remedy="Try again")
+
+
+def delete(uris: list[str]) -> None:
+    """Deletes objects; those that are not there count as deleted."""
+    if uris and is_s3(uris[0]):
+        s3.delete(uris)
+        return
+    for uri in uris:
+        Path(uri).unlink(missing_ok=True)

@@ -12,17 +12,18 @@ from duckdb import DuckDBPyConnection
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from lake.catalog import open_catalog
 from lake.columns import Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import IS_WINNER, find_tail_winners, find_winners, latest_sql, tail_sql, winner_columns
-from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults
+from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults, use_s3
 from lake.keys import KeyAttribute
 from lake.lake import Lake
 from lake.log import ensure_log
 from lake.projection import projected, seen_attributes
 from lake.sql import empty_rows, identifier, item_key_sql
 from lake.state import columns_of, ensure_state, is_made_from, own_columns
-from lake.tables import batch_of, data_files, files_sql, open_catalog, scan_sql
+from lake.tables import batch_of, data_files, files_sql, scan_sql
 
 _MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
 
@@ -32,6 +33,7 @@ def connect(lake: Lake, memory_mb: int = 4096, threads: int | None = None) -> Du
     """Views and macros for every table of the lake, as of now. Raises LakeError."""
     con = connect_engine(memory_mb, threads)
     try:
+        use_s3(con, lake.uri)
         catalog = open_catalog(lake)
         for table in lake.config.tables.values():
             _register(con, catalog, table)

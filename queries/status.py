@@ -8,13 +8,14 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from lake import layout
+from lake.catalog import load_table, open_catalog
 from lake.columns import COLUMNS_MAX
 from lake.config import TableConfig
 from lake.dead_letters import read_dead_letters
-from lake.engine import connect_engine, engine_faults
+from lake.engine import connect_engine, engine_faults, use_s3
 from lake.lake import Lake
 from lake.state import columns_of
-from lake.tables import batch_of, data_files, files_sql, load_table, open_catalog, scan_sql
+from lake.tables import batch_of, data_files, files_sql, scan_sql
 
 Status = dict[str, Any]
 
@@ -39,8 +40,8 @@ def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
         **_state_status(state),
         "columns": len(columns),
         "columns_full": len(columns) >= COLUMNS_MAX,  # further attributes are in _item only
-        "dead_letters": sum(1 for _ in read_dead_letters(lake.dead_letters / table.name)),
-        "dead_letters_of_no_table": sum(1 for _ in read_dead_letters(lake.dead_letters / layout.UNKNOWN_TABLE)),
+        "dead_letters": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(table.name)))),
+        "dead_letters_of_no_table": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(None)))),
     }
 
 
@@ -60,6 +61,7 @@ def _log_status(log: Table | None, covered: int) -> Status:
     tail = [file.path for file in files if file.high > covered]
     con = connect_engine()
     try:
+        use_s3(con, log.location())
         tail_changes = con.execute(f"SELECT count(*) FROM {files_sql(log, tail)} WHERE batch > {covered}").fetchone()
         newest = con.execute(f"SELECT max(event_time) FROM {scan_sql(log)}").fetchone()
     finally:
@@ -81,6 +83,7 @@ def _state_status(state: Table | None) -> Status:
     if state is not None and files:
         con = connect_engine()
         try:
+            use_s3(con, state.location())
             row = con.execute(f"SELECT count(_rescued) FROM {scan_sql(state)}").fetchone()
             rescued = row[0] if row else 0
         finally:

@@ -29,7 +29,7 @@ class Outcome:
         return self.errors
 
 
-def dynalake(lake: Path, *arguments: str) -> Outcome:
+def dynalake(lake: Path | str, *arguments: str) -> Outcome:
     """Runs `dynalake --lake … ARGUMENTS` in this process, through the very door that the script opens."""
     out, errors = io.StringIO(), io.StringIO()
     with (

@@ -15,11 +15,12 @@ from compaction.compact import CompactReport, compact
 from compaction.refresh import RefreshReport, refresh
 from compaction.settings import Settings
 from lake.attributes import canonical_image
+from lake.catalog import load_table, open_catalog
 from lake.changes import Surface
 from lake.config import TableConfig
 from lake.keys import KeyAttribute, KeyKind, KeySchema
 from lake.lake import Lake, add_table, create_lake
-from lake.tables import load_table, open_catalog
+from lake.store import put
 from queries.connect import connect
 
 NOW_US = 1_800_000_000_000_000
@@ -29,7 +30,7 @@ Items = dict[str, dict]
 
 
 def new_lake(
-    root: Path, name: str = "orders", keys: KeySchema = SCHEMA, surface: Surface = "kds", buckets: int = 4
+    root: Path | str, name: str = "orders", keys: KeySchema = SCHEMA, surface: Surface = "kds", buckets: int = 4
 ) -> Lake:
     """A lake with one table."""
     return add_table(create_lake(root), TableConfig("", name, keys, surface, buckets))
@@ -58,9 +59,7 @@ def refreshed(lake: Lake, full: bool = False) -> RefreshReport:
 def land(lake: Lake, objects: Iterable[standin.FirehoseObject]) -> None:
     """Writes Firehose objects under `raw/`, a later one of the same key over the earlier."""
     for one in objects:
-        path = Path(lake.raw) / one.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(one.body)
+        put(f"{lake.raw.rstrip('/')}/{one.key}", one.body)
 
 
 def land_records(lake: Lake, name: str, records: Iterable[bytes | dict]) -> Path:

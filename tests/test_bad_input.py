@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import zstandard
 
+from lake.catalog import load_table, open_catalog
 from lake.dead_letters import DeadLetter, read_dead_letters
 from lake.lake import Lake
 from lake.layout import ledger_table
-from lake.tables import load_table, open_catalog
 from tests.commands import dynalake
 from tests.lakes import new_lake, rows
 from tests.records import START_US, TIME, record, text

@@ -166,9 +166,9 @@ def test_a_damaged_catalog(lake: Lake, case: str, command: str) -> None:
         path.mkdir()
     elif case != "gone":
         path.write_bytes({"rubbish": b"rubbish" * 999, "half": data[: len(data) // 2], "empty": b""}[case])
-    before = sorted(lake.warehouse.rglob("*"))
+    before = sorted(Path(lake.warehouse).rglob("*"))
     assert "catalog" in dynalake(lake.root, *EVERY[command]).fault
-    assert sorted(lake.warehouse.rglob("*")) == before
+    assert sorted(Path(lake.warehouse).rglob("*")) == before
     if path.is_dir():
         path.rmdir()
     path.write_bytes(data)
@@ -202,7 +202,7 @@ LOST = {
 @pytest.mark.parametrize("case", LOST)
 def test_files_lost_from_the_warehouse(lake: Lake, case: str) -> None:
     """Every command says so in a line, or does not need the file."""
-    paths = list((lake.warehouse / "lake").glob(LOST[case]))
+    paths = list((Path(lake.warehouse) / "lake").glob(LOST[case]))
     assert paths
     for path in paths:
         path.unlink()
@@ -267,7 +267,7 @@ def test_reading_goes_on_after_every_fault(lake: Lake, monkeypatch: pytest.Monke
 
 
 def damage(lake: Lake, pattern: str, change: str) -> None:
-    found = sorted(lake.warehouse.glob(pattern))
+    found = sorted(Path(lake.warehouse).glob(pattern))
     assert found
     for path in found:
         data = path.read_bytes()
@@ -302,7 +302,7 @@ def test_a_copy_of_a_lake_leaves_the_first_alone(lake: Lake, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"", b"\x1f\x8b\x08"])
 def test_dead_letters_that_are_damaged(lake: Lake, content: bytes) -> None:
-    place = lake.dead_letters / "orders" / "0.ndjson.gz"
+    place = Path(lake.dead_letters) / "orders" / "0.ndjson.gz"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     for command in ("dead-letters", "status"):

@@ -14,10 +14,11 @@ from pyiceberg.table import Table
 
 import compaction.compact
 from compaction.settings import ATTEMPTS_MAX
+from lake.catalog import open_catalog
 from lake.errors import CommitConflict, TransientError
 from lake.lake import Lake
-from lake.layout import ledger_table, log_table, state_table
-from lake.tables import BATCH, append_files, batch_of, open_catalog
+from lake.layout import NAMESPACE, ledger_table, log_table, state_table
+from lake.tables import BATCH, append_files, batch_of
 from tests.lakes import compacted, fresh_items, land_records, new_lake, refreshed, rows, table
 from tests.records import HOUR_US, START_US, change, record, s
 
@@ -58,7 +59,7 @@ def test_a_stale_version_of_the_log_is_refused(lake: Lake) -> None:
     land_records(lake, "2", [record("2")])
     compacted(lake)
     with pytest.raises(CommitConflict):
-        append_files(stale, [], batch_of(stale) + 1, "inputs")
+        append_files(stale, [], batch_of(stale) + 1)
     assert event_ids(lake) == ["1", "2"] and batch_of(log_of(lake)) == 2
 
 
@@ -76,7 +77,7 @@ def test_the_loser_of_a_race_plans_anew(lake: Lake, monkeypatch: pytest.MonkeyPa
     assert (loser.changes, loser.conflicts, loser.batches) == (0, 1, 0)
     assert event_ids(lake) == ["1", "2"] if first else ["0", "1", "2"]
     files = {Path(task.file.file_path.removeprefix("file://")) for task in log_of(lake).scan().plan_files()}
-    assert set((lake.warehouse / "lake" / "orders_changes" / "data").rglob("*.parquet")) == files
+    assert set((Path(lake.warehouse) / "lake" / "orders_changes" / "data").rglob("*.parquet")) == files
 
 
 def test_losers_with_inputs_of_their_own_still_land_them(
@@ -122,7 +123,7 @@ def test_losing_again_and_again_ends(lake: Lake, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(compaction.compact, "append_files", lose)
     with pytest.raises(TransientError, match=f"{ATTEMPTS_MAX} attempts"):
         compacted(lake)
-    assert list((lake.warehouse / "lake" / "orders_changes" / "data").rglob("*.parquet")) == []
+    assert list((Path(lake.warehouse) / "lake" / "orders_changes" / "data").rglob("*.parquet")) == []
 
 
 def test_a_ledger_that_was_not_written_costs_a_reading_and_nothing_else(
@@ -146,7 +147,7 @@ def test_a_log_made_anew_is_filled_anew(lake: Lake) -> None:
     land_records(lake, "1", [record("1")])
     compacted(lake)
     refreshed(lake)
-    open_catalog(lake).drop_table(log_table("orders"))
+    open_catalog(lake).drop_table((NAMESPACE, log_table("orders")))
     assert compacted(lake).changes == 1
     land_records(lake, "2", [change("1", "gone", "REMOVE", START_US + 1, old={"N": "1"})])
     compacted(lake)

@@ -29,12 +29,12 @@ from moto import mock_aws
 from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
+from lake.catalog import open_catalog
 from lake.columns import OURS
 from lake.config import TableConfig
 from lake.dead_letters import DeadLetter
 from lake.lake import open_lake
 from lake.log import ensure_ledger, ensure_log, key_columns
-from lake.tables import open_catalog
 from queries.status import table_status
 from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT

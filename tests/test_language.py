@@ -193,7 +193,7 @@ def test_names_in_sql_need_no_quotes_but_for_words(name: str, other: str) -> Non
 def test_lake_toml_gives_back_what_was_written(table: str, attribute: str, buckets: int) -> None:
     keys = KeySchema(KeyAttribute(attribute, "N"), KeyAttribute("range", "B"))
     config = TableConfig(lake_name(table, set()), table, keys, "streams", buckets)
-    read = parse_config(new_config_text() + table_section(config), "lake.toml")
+    read = parse_config(new_config_text({}) + table_section(config), "lake.toml")
     assert read.tables == {config.name: config}
     assert read.table(table) == config == read.table(config.name)
 
@@ -219,7 +219,7 @@ def test_lake_toml_says_what_is_wrong_in_it(text: str, expected: str) -> None:
 
 
 def test_an_unknown_table_is_told_which_there_are() -> None:
-    config = parse_config(new_config_text() + '[tables.orders]\nhash_key = "pk:S"\n', "lake.toml")
+    config = parse_config(new_config_text({}) + '[tables.orders]\nhash_key = "pk:S"\n', "lake.toml")
     with pytest.raises(ConfigError, match=r"orders.*add-table"):
         config.table("oders")
 

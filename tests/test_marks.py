@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from lake.catalog import load_table, open_catalog
 from lake.lake import Lake
 from lake.layout import state_table
-from lake.tables import batch_of, load_table, open_catalog
+from lake.tables import batch_of
 from tests.lakes import compacted, fresh_items, land_records, new_lake, refreshed, rows
 from tests.records import change, s
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 import compaction.compact
 from compaction.objects import stage
@@ -17,38 +15,6 @@ from lake.store import RawObject, list_objects
 from tests.commands import dynalake
 from tests.lakes import new_lake, rows
 from tests.records import text
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client, and the environment in which the command line makes its own; the bucket is `raw`, and empty."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # a page of a listing
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="raw")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket="raw"):
-        for entry in page.get("Contents", ()):
-            client.delete_object(Bucket="raw", Key=entry["Key"])
-    return client
 
 
 @pytest.fixture
@@ -63,7 +29,7 @@ def event_ids(lake: Lake) -> list[str]:
 def test_objects_are_listed_by_page_with_their_etags(s3: Any) -> None:
     etags = {f"a/{n:04}": s3.put_object(Bucket="raw", Key=f"a/{n:04}", Body=b"%d" % n)["ETag"] for n in range(25)}
     s3.put_object(Bucket="raw", Key="b/1", Body=b"other")
-    found = list(list_objects("s3://raw/a/", s3))
+    found = list(list_objects("s3://raw/a/"))
     assert {one.uri: one.etag for one in found} == {f"s3://raw/{key}": tag.strip('"') for key, tag in etags.items()}
     assert found[7] == RawObject("s3://raw/a/0007", etags["a/0007"].strip('"'), 1)
 
@@ -81,9 +47,9 @@ def test_odd_keys(s3: Any, lake: Lake) -> None:
 def test_prefixes_with_marks_of_uris(s3: Any) -> None:
     for key in ("p#1/a", "p/a", "p?x/a"):
         s3.put_object(Bucket="raw", Key=key, Body=b"")
-    assert [one.uri for one in list_objects("s3://raw/p#1/", s3)] == ["s3://raw/p#1/a"]
-    assert [one.uri for one in list_objects("s3://raw/p?x", s3)] == ["s3://raw/p?x/a"]
-    assert len(list(list_objects("s3://raw", s3))) == len(list(list_objects("s3://raw/", s3))) == 3
+    assert [one.uri for one in list_objects("s3://raw/p#1/")] == ["s3://raw/p#1/a"]
+    assert [one.uri for one in list_objects("s3://raw/p?x")] == ["s3://raw/p?x/a"]
+    assert len(list(list_objects("s3://raw"))) == len(list(list_objects("s3://raw/"))) == 3
 
 
 def test_an_object_rewritten_between_list_and_get(s3: Any, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +57,8 @@ def test_an_object_rewritten_between_list_and_get(s3: Any, lake: Lake, monkeypat
     s3.put_object(Bucket="raw", Key="1", Body=text("1"))
     s3.put_object(Bucket="raw", Key="2", Body=text("2"))
 
-    def listed(uri: str, client: Any) -> list[RawObject]:
-        found = list(list_objects(uri, client))
+    def listed(uri: str) -> list[RawObject]:
+        found = list(list_objects(uri))
         s3.put_object(Bucket="raw", Key="1", Body=text("1") + b"\n" + text("3"))
         return found
 
@@ -109,8 +75,8 @@ def test_an_object_rewritten_between_list_and_get(s3: Any, lake: Lake, monkeypat
 def test_an_object_gone_between_list_and_get(s3: Any, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     s3.put_object(Bucket="raw", Key="1", Body=text("1"))
 
-    def listed(uri: str, client: Any) -> list[RawObject]:
-        found = list(list_objects(uri, client))
+    def listed(uri: str) -> list[RawObject]:
+        found = list(list_objects(uri))
         s3.delete_object(Bucket="raw", Key="1")
         return found
 
@@ -132,8 +98,8 @@ def test_poison_and_a_tear_on_s3(s3: Any, lake: Lake) -> None:
 
 def test_nothing_of_the_download_is_left(s3: Any, tmp_path: Any) -> None:
     s3.put_object(Bucket="raw", Key="1", Body=gzip.compress(text("1")))
-    (raw,) = list_objects("s3://raw", s3)
-    staged = stage(0, raw, tmp_path, s3)
+    (raw,) = list_objects("s3://raw")
+    staged = stage(0, raw, tmp_path)
     assert list(tmp_path.iterdir()) == [staged.path] and staged.path.read_bytes() == text("1")
 
 

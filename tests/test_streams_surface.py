@@ -147,7 +147,7 @@ def test_streams_of_another_table_are_told_by_their_arn(tmp_path: Path) -> None:
     land_records(lake, "o", [other, none, china])
     assert compacted(lake).changes == 1
     assert letters_of(lake) == [("no change record", None), ("unregistered table", "orders-eu")]
-    assert len(list((lake.dead_letters / UNKNOWN_TABLE).rglob("*.gz"))) == 1
+    assert len(list((Path(lake.dead_letters) / UNKNOWN_TABLE).rglob("*.gz"))) == 1
 
 
 def test_firehose_objects_without_delimiters(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ import standin
 from compaction.compact import compact
 from compaction.refresh import refresh
 from lake.attributes import canonical_image, canonical_number
+from lake.catalog import load_table, open_catalog
 from lake.columns import Column
 from lake.config import TableConfig
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake, add_table, create_lake
-from lake.layout import log_table, state_table
+from lake.layout import NAMESPACE, log_table, state_table
 from lake.state import columns_of
-from lake.tables import load_table, open_catalog
 from queries.connect import connect
 from tests.lakes import (
     SETTINGS,
@@ -360,7 +360,7 @@ def test_tables_with_capitals_dots_and_one_stream(tmp_path: Path) -> None:
     land_records(lake, "o", [insert_record(items[name], PK, n, name) for n, name in enumerate(names)])
     for table in lake.config.tables.values():
         assert compact(lake, table, SETTINGS).changes == 1
-    assert list(lake.dead_letters.rglob("*.gz")) == []
+    assert list(Path(lake.dead_letters).rglob("*.gz")) == []
     tables = {table.dynamodb_name: table for table in lake.config.tables.values()}
     for name in names[:4]:
         refresh(lake, tables[name], SETTINGS)
@@ -460,7 +460,7 @@ def test_a_log_made_anew_is_read_afresh_before_the_next_refresh_too(tmp_path: Pa
         land_records(lake, f"o{n}", [insert_record({"pk": {"S": str(n)}, "v": {"S": "old"}}, n=n)])
         compacted(lake)
     refreshed(lake)
-    open_catalog(lake).drop_table(log_table("orders"))
+    open_catalog(lake).drop_table((NAMESPACE, log_table("orders")))
     (Path(lake.raw) / "o2").unlink()
     land_records(lake, "o0", [insert_record({"pk": {"S": "0"}, "v": {"S": "new"}}, n=0)])
     compacted(lake)

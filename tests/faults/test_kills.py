@@ -17,8 +17,8 @@ pytestmark = pytest.mark.faults
 _COMMIT = "pyiceberg.catalog.sql:SqlCatalog.commit_table"
 _METADATA = "pyiceberg.catalog.sql:SqlCatalog._write_metadata"
 COMPACT_POINTS = [
-    Point("lake.tables:create_table"),
-    Point("lake.tables:create_table", "after"),
+    Point("lake.catalog:create_table"),
+    Point("lake.catalog:create_table", "after"),
     Point("lake.store:list_objects"),
     Point("compaction.objects:stage", "after", 2),
     Point("os:replace"),
@@ -40,6 +40,7 @@ REFRESH_POINTS = [
     Point("compaction.refresh:_Refresh._find", "after"),
     Point("compaction.refresh:_Refresh._copy", "after"),
     Point("lake.tables:replace_files"),
+    Point("lake.tables:_commit"),
     Point("lake.tables:replace_files", "after"),
     Point(_METADATA, "after"),
     Point(_COMMIT),
@@ -49,7 +50,7 @@ REFRESH_POINTS = [
 
 @pytest.mark.parametrize("point", COMPACT_POINTS, ids=str)
 def test_compact_killed_at_a_call(tmp_path: Path, point: Point) -> None:
-    is_first_run = point.function == "lake.tables:create_table"
+    is_first_run = point.function == "lake.catalog:create_table"
     case = scenario(tmp_path / "lake", seed=len(str(point)), rounds=1 if is_first_run else 2)
     assert Job(case.lake.root, "compact", point=point).wait() == -signal.SIGKILL
     case.check()

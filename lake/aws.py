@@ -1,0 +1,139 @@
+"""AWS: clients made in one way, and what they raise as this project's errors, each with what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from lake.errors import ConfigError, LakeError, TransientError
+
+ATTEMPTS_MAX = 8  # of one request, with botocore's growing waits between: about a minute
+CONNECT_SECONDS_MAX = 10
+READ_SECONDS_MAX = 30  # an endpoint that is silent for longer hangs
+CONNECTIONS_MAX = 64
+
+_RENEW = "Renew the credentials, then run it again; it goes on from where it was"
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_REFUSED = {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+            "InvalidSignatureException", "AuthFailure", "MissingAuthenticationToken"}  # fmt: skip
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "AllAccessDisabled",
+           "403"}  # fmt: skip
+_MISSING = {"ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "EntityNotFoundException",
+            "TableNotFoundException", "404"}  # fmt: skip
+_THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
+              "LimitExceededException", "TooManyRequestsException", "SlowDown", "RequestThrottled"}  # fmt: skip
+SERVER_ERROR = 500
+_AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?/?$")
+
+
+@lru_cache(maxsize=32)
+def _cached_client(service: str, session: Any, attempts: int | None) -> Any:
+    from botocore.config import Config
+
+    settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS_MAX, "read_timeout": READ_SECONDS_MAX,
+                                "max_pool_connections": CONNECTIONS_MAX}  # fmt: skip
+    if attempts is None and session.get_config_variable("max_attempts") is None:  # else the user has said how often
+        attempts = ATTEMPTS_MAX
+    if attempts is not None:
+        settings["retries"] = {"mode": "standard", "total_max_attempts": attempts}
+    return session.create_client(service, config=Config(**settings))
+
+
+def aws_client(service: str, attempts: int | None = None) -> Any:
+    """A boto3 client by the standard settings (profiles, AWS_ENDPOINT_URL, …). Raises ConfigError.
+
+    `attempts` at a request, where they must be so many and no others. Clients may be shared by threads. botocore
+    renews temporary credentials by itself where it can.
+    """
+    with aws_faults(f"reach {service}", ""):
+        try:
+            return _cached_client(service, _session(), attempts)
+        except ValueError as fault:  # an endpoint that is no URL
+            raise ConfigError(f"reach {service}", "", got=str(fault), remedy="Check the AWS settings") from fault
+
+
+def _session() -> Any:
+    import boto3
+
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session()
+    return boto3.DEFAULT_SESSION._session
+
+
+def s3_access() -> tuple[str, str, str | None, str | None, str | None]:
+    """For engines of their own: key, secret, session token, Region, and the endpoint where it is not AWS' own."""
+    from botocore.exceptions import NoCredentialsError
+
+    client = aws_client("s3")
+    with aws_faults("reach s3", ""):
+        credentials = _session().get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        frozen = credentials.get_frozen_credentials()
+    endpoint = client.meta.endpoint_url
+    is_aws = bool(_AWS_HOST.search(endpoint))
+    return frozen.access_key, frozen.secret_key, frozen.token, client.meta.region_name, None if is_aws else endpoint
+
+
+@contextmanager
+def aws_faults(operation: str, identity: object, remedy: str = "") -> Iterator[None]:
+    """Turns what boto3 raises into TransientError (worth another try), ConfigError or LakeError.
+
+    `remedy` stands where the fault says nothing better. botocore has tried again already where that helps.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as fault:
+        raise _of_answer(operation, identity, fault, remedy) from fault
+    except BotoCoreError as fault:
+        raise _of_client(operation, identity, fault, remedy) from fault
+
+
+def error_code(fault: Any) -> str:
+    """The code of a ClientError, such as `ConditionalCheckFailedException`."""
+    return str(fault.response.get("Error", {}).get("Code", ""))
+
+
+def _of_answer(operation: str, identity: object, fault: Any, remedy: str) -> LakeError:
+    code, status = error_code(fault), fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    kind: type[LakeError] = ConfigError
+    if code in _EXPIRED:
+        expected, remedy = "credentials that have not expired", _RENEW
+    elif code in _REFUSED:
+        expected, remedy = "credentials that AWS knows", "Check the AWS credentials and the Region"
+    elif code in _DENIED:
+        expected, remedy = "the right to do so", "Give the role the permission that is named"
+    elif code in _MISSING:
+        expected, remedy = "one that is there", "Check the name, the Region and the account"
+    elif code in _THROTTLED:
+        kind, expected = TransientError, "capacity left"
+        remedy = "Run it again later, or raise the table's capacity; nothing is lost"
+    elif status >= SERVER_ERROR:
+        kind, expected, remedy = TransientError, "an answer", "Run it again; if it persists, see AWS' health page"
+    else:
+        kind, expected = LakeError, ""
+    return kind(operation, identity, expected=expected, got=f"{code}: {_message(fault)}", remedy=remedy)
+
+
+def _message(fault: Any) -> str:
+    return str(fault.response.get("Error", {}).get("Message", "") or fault)
+
+
+def _of_client(operation: str, identity: object, fault: Exception, remedy: str) -> LakeError:
+    from botocore import exceptions as of
+
+    if isinstance(fault, of.NoCredentialsError | of.PartialCredentialsError | of.CredentialRetrievalError):
+        return ConfigError(operation, identity, expected="AWS credentials", got=str(fault),
+                           remedy="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")  # fmt: skip
+    if isinstance(fault, of.TokenRetrievalError | of.UnauthorizedSSOTokenError):
+        return ConfigError(operation, identity, expected="credentials that have not expired", got=str(fault),
+                           remedy=_RENEW)  # fmt: skip
+    if isinstance(fault, of.HTTPClientError | of.EndpointConnectionError | of.IncompleteReadError):
+        return TransientError(operation, identity, expected="an answer within the time allowed", got=str(fault),
+                              remedy="Check the network and AWS_ENDPOINT_URL, then run it again")  # fmt: skip
+    return ConfigError(operation, identity, got=str(fault), remedy=remedy or "Check the AWS settings")

@@ -1,0 +1,119 @@
+"""Objects on S3, as `store` needs them: pages of a listing, whole reads and writes, conditional ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lake.aws import aws_client, aws_faults, error_code
+from lake.errors import ConfigError, TransientError
+
+SCHEME = "s3://"
+CHUNK_BYTES = 1 << 20
+DELETED_MAX = 1_000  # keys of one DeleteObjects
+_TRANSFERS = 4  # parts on their way at once, of 8 MB each
+_ABSENT = {"NoSuchKey", "404", "NotFound"}
+_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}  # another write came first
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key (or prefix) of `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+def list_objects(uri: str) -> Iterator[dict[str, Any]]:
+    """S3's entries (`Key`, `ETag`, `Size`) under a prefix, a page at a time."""
+    bucket, prefix = split(uri)
+    with aws_faults("list raw objects", uri, "Check the name of the bucket, the Region and the credentials"):
+        for page in aws_client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from page.get("Contents", ())
+
+
+def read(uri: str) -> tuple[bytes, str] | None:
+    """An object's bytes and ETag, None where there is none."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split(uri)
+    with aws_faults("read", uri):
+        try:
+            answer = aws_client("s3").get_object(Bucket=bucket, Key=key)
+            return answer["Body"].read(), answer["ETag"]
+        except ClientError as fault:
+            if error_code(fault) in _ABSENT:
+                return None
+            raise
+
+
+def download(uri: str, etag: str, target: Path) -> None:
+    """Just the version listed. Raises TransientError where it was rewritten or removed since."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split(uri)
+    with aws_faults("read", uri, "Run it again"):
+        try:
+            answer = aws_client("s3").get_object(Bucket=bucket, Key=key, IfMatch=etag)
+            with target.open("wb") as out:
+                for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                    out.write(chunk)
+        except ClientError as fault:
+            if error_code(fault) in _ABSENT | _LOST:
+                raise TransientError(
+                    "read", uri, expected=f"the version {etag}", got=str(fault), remedy="Run it again"
+                ) from fault
+            raise
+
+
+def put(uri: str, data: bytes, **condition: str) -> bool:
+    """Writes a whole object; False where the condition (`IfNoneMatch`, `IfMatch`) did not hold."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split(uri)
+    with aws_faults("write", uri):
+        try:
+            aws_client("s3").put_object(Bucket=bucket, Key=key, Body=data, **condition)
+            return True
+        except ClientError as fault:
+            if condition and error_code(fault) in _LOST:
+                return False
+            raise
+
+
+def upload(source: Path, uri: str) -> None:
+    """A local file's bytes, of whatever size: in parts where it is large."""
+    from boto3.exceptions import S3UploadFailedError
+    from boto3.s3.transfer import TransferConfig
+
+    bucket, key = split(uri)
+    with aws_faults("write", uri):
+        try:
+            aws_client("s3").upload_file(str(source), bucket, key, Config=TransferConfig(max_concurrency=_TRANSFERS))
+        except S3UploadFailedError as fault:  # boto3's wrapping of what was the matter
+            if fault.__context__ is not None:
+                raise fault.__context__ from fault
+            raise ConfigError("write", uri, got=str(fault)) from fault
+
+
+def size(uri: str) -> int | None:
+    """An object's bytes, None where there is none."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split(uri)
+    with aws_faults("look at", uri):
+        try:
+            return int(aws_client("s3").head_object(Bucket=bucket, Key=key)["ContentLength"])
+        except ClientError as fault:
+            if error_code(fault) in _ABSENT:
+                return None
+            raise
+
+
+def delete(uris: list[str]) -> None:
+    """Deletes objects of one bucket; those that are not there count as deleted."""
+    for n in range(0, len(uris), DELETED_MAX):
+        some = [split(uri) for uri in uris[n : n + DELETED_MAX]]
+        with aws_faults("delete", uris[n]):
+            aws_client("s3").delete_objects(
+                Bucket=some[0][0], Delete={"Objects": [{"Key": key} for _, key in some], "Quiet": True}
+            )
