@@ -5,21 +5,25 @@ FAULTS ?= faults
 RECORDS ?= 500000
 
 BIN := $(VENV)/bin
+SERVERS := .venv-servers
 INSTALLED := $(VENV)/.installed
 PACKAGES := lake compaction queries standin dynalake
 PYTHON_FILES := $(PACKAGES) tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format faults property bench clean
+.PHONY: help demo test test-extra lint format faults property bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, with real data
 	$(BIN)/dynalake demo
 
 test: $(INSTALLED) ## set up, then the tests
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults and not extra"
+
+test-extra: $(INSTALLED) $(SERVERS)/.installed ## tests against servers that need an environment of their own
+	$(BIN)/pytest -m extra tests/extra
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check $(PYTHON_FILES)
@@ -35,16 +39,21 @@ faults: $(INSTALLED) ## kills, stops and races of whole processes (FAULTS="fault
 	$(BIN)/pytest -m "$(FAULTS)" tests/faults
 
 property: $(INSTALLED) ## every property on thousands of random cases, and whatever else is slow
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) -m "(hypothesis or slow) and not faults"
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) -m "(hypothesis or slow) and not faults and not extra"
 
 bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python benchmarks/compact.py --records $(RECORDS)
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
-	rm -rf .venv demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+$(SERVERS)/.installed: tests/extra/requirements.txt
+	$(PYTHON) -m venv $(SERVERS)
+	$(SERVERS)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
