@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynalake.commands import add_table, compact, dead_letters, demo, init, refresh, sql, status
+from dynalake.commands import add_table, compact, dead_letters, demo, init, refresh, sql, status, watch
 from dynalake.console import Lake, show_error
 from lake.errors import LakeError
 
@@ -20,16 +20,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (init, add_table, compact, refresh, sql, status, dead_letters, demo):
+for module in (init, add_table, compact, refresh, watch, sql, status, dead_letters, demo):
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 
 @app.callback()
 def _lake(
     context: typer.Context,
-    lake: Annotated[
-        str, typer.Option(envvar="DYNALAKE_LAKE", help="A folder, or s3://BUCKET/PREFIX.")
-    ] = "lake",
+    lake: Annotated[str, typer.Option(envvar="DYNALAKE_LAKE", help="A folder, or s3://BUCKET/PREFIX.")] = "lake",
 ) -> None:
     """The analytics backbone for Amazon DynamoDB: an exact change log and current state, in Iceberg."""
     context.obj = Lake(lake)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,6 +47,19 @@ def show_error(fault: Exception) -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def print_json_line(value: Any) -> None:
+    """One line, at once: for logs."""
+    print(json.dumps(value, default=str, ensure_ascii=False), flush=True)
+
+
+def seconds_of(text: str, option: str) -> float:
+    """The seconds of a duration such as `90s`, `10m`, `2h`, `1d`, or `0`; anything else is wrong usage."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if match is None or (not match[2] and float(match[1])):
+        raise typer.BadParameter(f"expected a duration such as 90s, 10m, 2h or 1d, found {text!r}", param_hint=option)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:

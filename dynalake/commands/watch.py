@@ -1,0 +1,110 @@
+"""`dynalake watch`: compact and refresh on a schedule, in one process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from dynalake.console import AsJson, Memory, Tables, now_us, print_json_line, seconds_of, show_error
+
+if TYPE_CHECKING:
+    from compaction.watch import Happened
+
+NAME = "watch"
+EXAMPLE = "dynalake watch --every 5m --refresh-every 1d"
+
+
+def run(
+    context: typer.Context,
+    tables: Tables = None,
+    every: Annotated[str, typer.Option(help="From one compaction to the next: 90s, 5m, 1h.")] = "5m",
+    refresh_every: Annotated[str, typer.Option(help="A state older than this is refreshed: 6h, 1d.")] = "1d",
+    refresh_share: Annotated[
+        float, typer.Option(help="So is one whose tail has come to this percentage of its rows.", min=0.0)
+    ] = 5.0,
+    memory_mb: Memory = 4096,
+    as_json: AsJson = False,
+) -> None:
+    """Compact by turns, and refresh when it is due, until Ctrl-C or SIGTERM: then the job at work is finished.
+
+    A second signal stops at once, which is safe too. A table that fails is tried again at the next turn; after
+    five failures in a row this ends with exit code 1, so that whoever started it notices.
+    """
+    from compaction.settings import Settings
+    from compaction.watch import Pace, watch
+
+    pace = Pace(seconds_of(every, "--every"), seconds_of(refresh_every, "--refresh-every"), refresh_share / 100)
+    with _stop_signal() as stop, _live_line() as live:
+        events = watch(
+            context.obj.uri, tables or [], pace, lambda: Settings(now_us(), memory_mb), lambda s: not stop.wait(s)
+        )
+        for happened in events:
+            _tell(happened, live, as_json)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that is set by the first SIGINT or SIGTERM; the second does what it always does."""
+    stop = threading.Event()
+
+    def first(number: int, _: Any) -> None:
+        stop.set()
+        signal.signal(number, usual[number])
+        print("dynalake: stopping when this job is done; once more stops at once", file=sys.stderr)
+
+    usual: dict[int, Any] = {n: signal.signal(n, first) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _live_line() -> Iterator[Status | None]:
+    """A line on the terminal that says what goes on now; none where nobody looks."""
+    console = Console(stderr=True)
+    with console.status("opening the lake") if console.is_terminal else nullcontext() as status:
+        yield status
+
+
+def _tell(happened: Happened, live: Status | None, as_json: bool) -> None:
+    """A line for what was done and what failed; nothing where there was nothing to do."""
+    if happened.kind == "waits":
+        if live is not None:
+            until = datetime.fromtimestamp(now_us() / 1e6 + happened.seconds, UTC)
+            live.update(f"waiting until {until:%H:%M:%S} UTC")
+        return
+    if happened.fault is not None:
+        show_error(happened.fault)
+        return
+    assert happened.report is not None
+    report = asdict(happened.report)
+    did_something = any(report[name] for name in ("objects", "buckets") if name in report)
+    if as_json and did_something:
+        print_json_line({"at": _clock(), "job": happened.kind, **report})
+    elif did_something:
+        print(f"{_clock()} {happened.table} {happened.kind}: {_counts(report)}", flush=True)
+    if live is not None:
+        live.update(f"{happened.table}: {happened.kind}, its tail is {happened.tail_share:.1%} of its state")
+
+
+def _clock() -> str:
+    return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _counts(report: dict[str, Any]) -> str:
+    wanted = (
+        "objects", "changes", "duplicates", "late", "dead_letters", "touched", "removed", "buckets", "conflicts"
+    )  # fmt: skip
+    return ", ".join(f"{report[name]:,} {name.replace('_', ' ')}" for name in wanted if report.get(name))
