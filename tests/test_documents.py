@@ -21,10 +21,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import typer
-from moto import mock_aws
 
 from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
@@ -148,24 +146,22 @@ def prepare() -> None:
         assert code == 0, output
 
 
-def put_on_s3() -> None:
+def put_on_s3(s3: Any) -> None:
     """The same raw objects as the documents' `s3://my-bucket/firehose/`."""
-    s3 = boto3.client("s3", region_name="us-east-1")
     s3.create_bucket(Bucket="my-bucket")
     for path in Path("lake/raw").rglob("*.gz"):
         s3.put_object(Bucket="my-bucket", Key=f"firehose/{path.relative_to('lake/raw')}", Body=path.read_bytes())
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_a_document_can_be_followed(name: str, folder: Path) -> None:
-    with mock_aws():
-        if name != "README.md":
-            prepare()
-        if any("s3://my-bucket" in block.text for block in blocks_of(name) if block.language == "console"):
-            put_on_s3()
-        session = Session()
-        for block in blocks_of(name):
-            session.follow(block)
+def test_a_document_can_be_followed(name: str, folder: Path, s3: Any) -> None:
+    if name != "README.md":
+        prepare()
+    if any("s3://my-bucket" in block.text for block in blocks_of(name) if block.language == "console"):
+        put_on_s3(s3)
+    session = Session()
+    for block in blocks_of(name):
+        session.follow(block)
 
 
 def test_output_is_compared() -> None:
