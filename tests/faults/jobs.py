@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,19 +44,22 @@ class Job:
     """One run of the command line in a process of its own; `point` is where it meets `sent`."""
 
     def __init__(
-        self, lake: Path, *arguments: str, point: Point | None = None, sent: int = signal.SIGKILL,
+        self, lake: Path | str, *arguments: str, point: Point | None = None, sent: int = signal.SIGKILL,
         small_batches: bool = True,
     ) -> None:  # fmt: skip
-        self.log = lake.parent / f"{lake.name}-{arguments[0]}-{time.monotonic_ns()}.txt"
+        folder = lake.parent if isinstance(lake, Path) else Path(tempfile.gettempdir())
+        self.log = folder / f"dynalake-{arguments[0]}-{os.getpid()}-{time.monotonic_ns()}.txt"
         line = ["--lake", str(lake), *arguments]
-        self.process = _PROCESSES.Process(target=_run, args=(line, str(self.log), point, sent, small_batches))
+        aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        self.process = _PROCESSES.Process(target=_run, args=(line, str(self.log), point, sent, small_batches, aws))
         self.process.start()
 
     def wait(self) -> int:
         """The exit code, minus the signal's number where one ended it; a hanging job or a traceback fails."""
         self.process.join(WAIT_SECONDS_MAX)
         assert self.process.exitcode is not None, f"hangs: {self.output()}"
-        assert "Traceback" not in self.output(), self.output()
+        output = self.output()
+        assert "Traceback" not in output, output
         return self.process.exitcode
 
     def output(self) -> str:
@@ -78,7 +82,8 @@ class Job:
         return False
 
 
-def _run(line: list[str], log: str, point: Point | None, sent: int, small_batches: bool) -> None:
+def _run(line: list[str], log: str, point: Point | None, sent: int, small_batches: bool, aws: dict[str, str]) -> None:
+    os.environ.update(aws)  # it was forked before a test could set them
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -48,7 +48,7 @@ class Scenario:
         assert len(items) <= len({change.key for change in self.table.changes})
 
 
-def scenario(root: Path, seed: int, compact_all: bool = False, rounds: int = 2) -> Scenario:
+def scenario(root: Path | str, seed: int, compact_all: bool = False, rounds: int = 2) -> Scenario:
     """All objects landed, and those of all rounds but the last (or all: `compact_all`) compacted.
 
     The rounds before the last are refreshed too.
