@@ -11,7 +11,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -88,10 +87,9 @@ def _letters(uri: str, path: Path) -> Iterator[tuple[str, DeadLetter]]:
 
 
 def _objects(place: str) -> list[RawObject]:
-    if not is_s3(place) and not os.path.isdir(place):
-        return []
     try:
-        found = [one for one in list_objects(place, (BEING_WRITTEN,)) if one.uri.endswith(".ndjson.gz")]
+        listed = list_objects(place, (BEING_WRITTEN,), may_be_missing=True)
+        found = [one for one in listed if one.uri.endswith(".ndjson.gz")]
     except ConfigError as fault:
         raise LakeError(
             "read dead letters", place, expected="a place that may be read", got=fault.got, remedy=fault.remedy

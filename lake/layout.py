@@ -4,6 +4,8 @@ lake.toml                          tables, policies, format version
 catalog.db                         the Iceberg catalog of a lake in a folder (SQLite); on S3 it is Glue
 raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
 dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
+raw/backfill/<table>/<run>/…       READ records of a run of backfill
+backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
@@ -74,3 +76,21 @@ def dead_letter_path(table: str | None, uri: str, etag: str) -> str:
 def dead_letter_folder(table: str | None) -> str:
     """Where a table's dead letters are, with the slash at its end that a listing on S3 needs."""
     return f"{DEAD_LETTERS}/{table or UNKNOWN_TABLE}/"
+
+
+def backfill_objects(table: str, run: str) -> str:
+    """Where a run of backfill lands its objects, with a slash at its end."""
+    return f"{RAW}/backfill/{table}/{run}/"
+
+
+def backfill_folder(table: str) -> str:
+    """Where the manifests of a table's runs are, with a slash at its end."""
+    return f"backfills/{table}/"
+
+
+def backfill_manifest(table: str, number: int) -> str:
+    return f"{backfill_folder(table)}{number:06}.json"
+
+
+def backfill_end(table: str, number: int) -> str:
+    return f"{backfill_folder(table)}{number:06}.done.json"

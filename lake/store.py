@@ -36,11 +36,14 @@ def is_s3(uri: str | os.PathLike[str]) -> bool:
     return str(uri).startswith(s3.SCHEME)
 
 
-def list_objects(uri: str, passed_over: tuple[str, ...] = (BEING_WRITTEN, MARKERS)) -> Iterator[RawObject]:
+def list_objects(
+    uri: str, passed_over: tuple[str, ...] = (BEING_WRITTEN, MARKERS), may_be_missing: bool = False
+) -> Iterator[RawObject]:
     """Every object under a folder or `s3://bucket/prefix`, a page at a time.
 
     In a folder the ETag is the size and the time of the last change, in ns, and names that begin as
-    `passed_over` says do not count. Raises ConfigError where there is no such folder or bucket.
+    `passed_over` says do not count. Raises ConfigError where there is no such bucket, or no such folder unless it
+    `may_be_missing`.
     """
     if is_s3(uri):
         bucket, _ = s3.split(uri)
@@ -48,6 +51,8 @@ def list_objects(uri: str, passed_over: tuple[str, ...] = (BEING_WRITTEN, MARKER
             yield RawObject(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
         return
     if not os.path.isdir(uri):
+        if may_be_missing and not os.path.lexists(uri):
+            return
         raise ConfigError("list raw objects", uri, expected="a folder", got="none", remedy="Check the path")
     yield from _list_folder(uri, passed_over)
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from moto.server import ThreadedMotoServer
 
+from standin.fixtures import aws  # noqa: F401
+
 # Lakes on a busy machine are slow to make: no time is a fault.
 settings.register_profile("patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("patient"), max_examples=50, derandomize=True)

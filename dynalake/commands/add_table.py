@@ -11,14 +11,15 @@ from lake.config import BUCKETS_MAX
 
 DYNAMODB_NAME = "[A-Za-z0-9_.-]{1,255}"
 NAME = "add-table"
-EXAMPLE = "dynalake add-table orders --hash-key pk:S --range-key sk:S"
+EXAMPLE = "dynalake add-table orders --from-dynamodb"
 
 
 def run(
     context: typer.Context,
     table: Annotated[str, typer.Argument(help="The table's name in DynamoDB.")],
-    hash_key: Annotated[str, typer.Option(help="The hash key, NAME:TYPE with type S, N or B.")],
+    hash_key: Annotated[str | None, typer.Option(help="The hash key, NAME:TYPE with type S, N or B.")] = None,
     range_key: Annotated[str | None, typer.Option(help="The range key, if there is one, NAME:TYPE.")] = None,
+    from_dynamodb: Annotated[bool, typer.Option("--from-dynamodb", help="Ask DynamoDB for the keys.")] = False,
     surface: Annotated[
         str, typer.Option(help="Where its changes come from: kds (Kinesis Data Streams) or streams (native).")
     ] = "kds",
@@ -28,18 +29,24 @@ def run(
 ) -> None:
     """Register a table. The same one again changes nothing."""
     from lake.config import TableConfig
+    from lake.dynamodb import DynamoDB
     from lake.errors import ConfigError
     from lake.keys import KeyAttribute, KeySchema
     from lake.lake import add_table, open_lake
 
     if surface not in ("kds", "streams"):
         raise typer.BadParameter(f"expected kds or streams, found {surface!r}", param_hint="--surface")
-    try:
-        keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
-    except ConfigError as fault:
-        raise typer.BadParameter(str(fault)) from fault
     if not re.fullmatch(DYNAMODB_NAME, table):
         raise typer.BadParameter(f"expected a DynamoDB table's name ({DYNAMODB_NAME}), found {table!r}")
+    if from_dynamodb == (hash_key is not None) or (from_dynamodb and range_key is not None):
+        raise typer.BadParameter("expected either --hash-key (and --range-key, if there is one) or --from-dynamodb")
+    if hash_key is None:
+        keys = DynamoDB().describe(table).keys
+    else:
+        try:
+            keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
+        except ConfigError as fault:
+            raise typer.BadParameter(str(fault)) from fault
     config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets)
     lake = add_table(open_lake(context.obj.uri), config)
     name, made_with = lake.config.table(table).name, lake.config.table(table).buckets

@@ -1,0 +1,228 @@
+"""DynamoDB as backfill and verify read it: consistent pages of items as text, and the time of DynamoDB itself.
+
+Items are taken from the answers as JSON text, past boto3's parser: lossless, and several times as fast. The
+time of a read is never this machine's: every answer carries DynamoDB's (`Date`), and the last one seen before
+a request was sent is no later than the request's start, whatever the clock here says.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from lake.aws import aws_client, aws_faults
+from lake.changes import Surface
+from lake.errors import ConfigError, LakeError, TransientError
+from lake.keys import KeyAttribute, KeySchema
+
+KEYS_MAX = 100  # of one BatchGetItem
+UNPROCESSED_MAX = 10  # answers in a row that leave keys over
+MARGIN_SECONDS = 5  # between the clocks inside DynamoDB, and the precision of its times: a second on native Streams
+_ANSWER = "dynalake"  # where the text of an answer is passed through botocore
+_IMAGES = "NEW_AND_OLD_IMAGES"
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedTable:
+    """What DescribeTable says; `items` and `size_bytes` are DynamoDB's estimates, some hours old.
+
+    `table_id` tells a table from another one made under its name later.
+    """
+
+    name: str
+    arn: str
+    table_id: str
+    keys: KeySchema
+    items: int
+    size_bytes: int
+    stream_view: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of one consistent read, as DynamoDB JSON text.
+
+    `read_us` is in UTC microseconds, no later than the read's start by DynamoDB's clock: the read saw every
+    write acknowledged before. `next_key` is where the next page begins, as JSON text; None behind the last
+    (a page without items need not be that).
+    """
+
+    items: Sequence[bytes]
+    next_key: str | None
+    read_us: int
+    capacity_units: float = 0.0
+
+
+class _Capacity(msgspec.Struct):
+    CapacityUnits: float = 0.0
+
+
+class _Scanned(msgspec.Struct):
+    Items: list[msgspec.Raw] = []
+    LastEvaluatedKey: msgspec.Raw = msgspec.Raw(b"null")
+    ConsumedCapacity: _Capacity | None = None
+
+
+class _Got(msgspec.Struct):
+    Responses: dict[str, list[msgspec.Raw]]
+    UnprocessedKeys: dict[str, Any] = {}
+
+
+class DynamoDB:
+    """A client that may be shared by threads."""
+
+    def __init__(self, client: Any = None) -> None:
+        self._client = client or aws_client("dynamodb")
+        self._lock, self._server_us = Lock(), 0
+        events = self._client.meta.events
+        for operation in ("Scan", "BatchGetItem"):
+            events.register(f"before-parse.dynamodb.{operation}", _pass_by, unique_id=f"dynalake-{operation}")
+
+    def server_us(self) -> int:
+        """The latest time that DynamoDB has told, in UTC microseconds: whole seconds, rounded down. It never falls."""
+        return self._server_us
+
+    def describe(self, name: str) -> DescribedTable:
+        """Raises ConfigError where there is no such table."""
+        table = self._call("describe table", name, "describe_table", TableName=name)["Table"]
+        kinds = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+        parts = sorted(table["KeySchema"], key=lambda part: part["KeyType"])  # HASH comes before RANGE
+        keys = [KeyAttribute(part["AttributeName"], kinds[part["AttributeName"]]) for part in parts]
+        stream = table.get("StreamSpecification") or {}
+        return DescribedTable(
+            name=table["TableName"],
+            arn=table.get("TableArn", ""),
+            table_id=table.get("TableId", ""),
+            keys=KeySchema(*keys),
+            items=table.get("ItemCount", 0),
+            size_bytes=table.get("TableSizeBytes", 0),
+            stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
+        )
+
+    def require_streaming(self, table: DescribedTable, surface: Surface) -> None:
+        """Raises ConfigError where the table's changes do not go to a stream now: what changed since would be lost."""
+        if surface == "streams":
+            if table.stream_view != _IMAGES:
+                raise ConfigError(
+                    "read table", table.name, expected=f"its DynamoDB stream enabled with {_IMAGES}",
+                    got=table.stream_view or "none",
+                    remedy=f"aws dynamodb update-table --table-name {table.name} --stream-specification "
+                    f"StreamEnabled=true,StreamViewType={_IMAGES}",
+                )  # fmt: skip
+            return
+        answer = self._call("read streaming of", table.name, "describe_kinesis_streaming_destination",
+                            TableName=table.name)  # fmt: skip
+        found = [one.get("DestinationStatus", "") for one in answer.get("KinesisDataStreamDestinations", ())]
+        if "ACTIVE" not in found:
+            is_coming = "ENABLING" in found
+            raise ConfigError(
+                "read table", table.name, expected="streaming to Kinesis to be ACTIVE, so that no change is missed",
+                got=", ".join(found) or "none",
+                remedy="Wait until it is ACTIVE, and run it again" if is_coming else "Enable it first: aws dynamodb "
+                f"enable-kinesis-streaming-destination --table-name {table.name} --stream-arn ARN",
+            )  # fmt: skip
+
+    def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]:
+        """The pages of one segment of a consistent Scan, from behind `start_key` on. Raises LakeError."""
+        while True:
+            request: dict[str, Any] = {"TableName": name, "ConsistentRead": True, "ReturnConsumedCapacity": "TOTAL",
+                                       "Segment": segment, "TotalSegments": segments}  # fmt: skip
+            if start_key is not None:
+                request["ExclusiveStartKey"] = _boto_key(start_key)
+            read_us = self._read_us()
+            answer = self._decoded(self._call("scan", name, "scan", **request), _Scanned)
+            next_key = bytes(answer.LastEvaluatedKey).decode()
+            start_key = None if next_key == "null" else next_key
+            units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
+            yield Page([bytes(item) for item in answer.Items], start_key, read_us, units)
+            if start_key is None:
+                return
+
+    def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]:
+        """The items of some keys (JSON text, `{"pk":{"S":"a"}}`) by consistent reads; absent ones are left out.
+
+        A page's `next_key` says nothing here.
+        """
+        for n in range(0, len(keys), KEYS_MAX):
+            wanted: list[Any] = [_boto_key(key) for key in keys[n : n + KEYS_MAX]]
+            fruitless = 0
+            while wanted:
+                read_us = self._read_us()
+                request = {name: {"Keys": wanted, "ConsistentRead": True}}
+                parsed = self._call("read items of", name, "batch_get_item", RequestItems=request)
+                answer = self._decoded(parsed, _Got)
+                items = answer.Responses.get(name, [])
+                if items:
+                    yield Page([bytes(item) for item in items], None, read_us)
+                left = answer.UnprocessedKeys.get(name, {}).get("Keys", [])
+                fruitless = 0 if len(left) < len(wanted) else fruitless + 1
+                if fruitless == UNPROCESSED_MAX:
+                    raise TransientError(
+                        "read items of", name, expected="capacity left", got="every key unprocessed",
+                        remedy="Run it again later, or raise the table's capacity; nothing is lost",
+                    )  # fmt: skip
+                time.sleep(0.05 * (2**fruitless - 1))
+                wanted = [_binary_values(key) for key in left]
+
+    def _read_us(self) -> int:
+        if not self._server_us:
+            raise LakeError("read", "DynamoDB", expected="its time told by an answer before the first read")
+        return self._server_us
+
+    def _call(self, operation: str, name: str, method: str, **request: Any) -> Any:
+        with aws_faults(operation, name):
+            answer = getattr(self._client, method)(**request)
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        try:
+            moment = parsedate_to_datetime(date)
+            at_us = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * 1_000_000
+        except (TypeError, ValueError):
+            raise ConfigError(
+                operation, name, expected="DynamoDB's time in the answer's Date", got=repr(date),
+                remedy="Read from DynamoDB itself, past the proxy that takes it away",
+            ) from None  # fmt: skip
+        with self._lock:
+            self._server_us = max(self._server_us, at_us)
+        return answer
+
+    def _decoded(self, answer: Any, kind: Any) -> Any:
+        try:
+            return msgspec.json.decode(answer[_ANSWER], type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise TransientError("read", "an answer of DynamoDB", expected="its JSON", got=str(fault),
+                                 remedy="Run it again") from fault  # fmt: skip
+
+
+def _pass_by(response_dict: Any, customized_response_dict: Any, **_: Any) -> None:
+    """Hands the answer's text past botocore's parser, which would build an object of every value."""
+    if response_dict["status_code"] == 200:
+        customized_response_dict[_ANSWER] = response_dict["body"]
+        response_dict["body"] = b"{}"
+
+
+def _boto_key(text: str) -> dict[str, Any]:
+    return _binary_values(msgspec.json.decode(text))
+
+
+def _binary_values(key: dict[str, Any]) -> dict[str, Any]:
+    """A key as boto3 takes it: binary as bytes, where JSON has base64."""
+    return {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in key.items()}
+
+
+def key_reader(keys: KeySchema) -> msgspec.json.Decoder[Any]:
+    """A decoder of an item's text that looks at its key alone; its values are DynamoDB's, in the order of `keys`.
+
+    `decoder.decode(item)` has them as `key_0` and `key_1`, each a `{"S": "…"}`. Raises msgspec.DecodeError.
+    """
+    fields = [
+        (f"key_{n}", dict[str, str], msgspec.field(name=attribute.name)) for n, attribute in enumerate(keys.attributes)
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Key", fields))
