@@ -1,7 +1,8 @@
 """A stand-in for the AWS path from a DynamoDB table to raw objects, for tests, on the standard library alone.
 
 Kinesis Data Streams for DynamoDB, native DynamoDB Streams and Firehose as functions of a table's history, a
-seed and faults: no server, no wall clock, and the same arguments give the same bytes::
+seed and faults: no server, no wall clock, and the same arguments give the same bytes. (``standin.server`` puts
+them between moto's DynamoDB, Kinesis and S3, for boto3; it is not imported here.) For example::
 
     from standin import Faults, Report, Table, firehose_objects, kds_records
 

@@ -105,6 +105,9 @@ _COUNTS_AND_SECONDS = (
 )
 
 
+_COUNTS = ("skipped", "skipped_last", "rewritten_objects", "late_objects", "poison", "unregistered")
+
+
 @dataclass(frozen=True, slots=True)
 class Poison:
     """One poison record as it was sent; no two payloads are the same."""
@@ -150,3 +153,27 @@ class Report:
         counts = {name: value if isinstance(value, int) else len(value) for name, value in figures.items()}
         kinds = Counter(poison.kind for poison in self.poison)
         return counts | {f"poison_{kind}": count for kind, count in sorted(kinds.items())}
+
+
+class FaultsLeft:
+    """How often each counted fault is still to strike, for what runs on without knowing how much is to come.
+
+    Struck at once where ``final``; before that once in ``every`` candidates, so that they spread.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._left = {name: int(getattr(faults, name)) for name in _COUNTS}
+        self._struck = Counter[str]()
+        self._seen = Counter[str]()
+
+    def due(self, name: str, candidates: int, *, every: int, final: bool) -> int:
+        """How often the fault is to strike now, at ``candidates`` more; tell ``struck`` how often it did."""
+        self._seen[name] += candidates
+        if final:
+            return self._left[name]
+        return max(0, min(self._left[name], self._seen[name] // every - self._struck[name]))
+
+    def struck(self, name: str, count: int) -> None:
+        """Count the fault as made; a negative count takes some back."""
+        self._left[name] -= count
+        self._struck[name] += count

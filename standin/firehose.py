@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from random import Random
 
-from standin.faults import Faults, Report
+from standin.faults import Faults, FaultsLeft, Report
 from standin.history import uuid_text
 from standin.kds import KinesisRecord
 
 _UUID_LENGTH = 36
+# How often a counted fault strikes while more objects may come; what is left of it strikes at the end.
+_OBJECTS_PER_FAULT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +63,137 @@ def firehose_objects(
     each other with nothing between, as they do until AppendDelimiterToRecord is set. ``prefix`` is taken as
     it is, ``YYYY/MM/dd/HH/`` after it; the expressions of custom prefixes (``!{…}``) raise ValueError.
     """
-    if "!{" in prefix:
-        raise ValueError(f"prefix {prefix!r}: expressions are not supported, only text")
-    if buffer_bytes < 1 or buffer_seconds < 0:
-        raise ValueError(f"a buffer takes bytes and time; got {buffer_bytes} bytes, {buffer_seconds} s")
-    faults = faults or Faults.none()
-    report = report if report is not None else Report()
-    suffix = ".gz" if gzip else ""
-    buffers = [
-        _Buffer(held, _key(seed, stream, prefix, held[0], suffix), closed_at_us)
-        for held, closed_at_us in _buffered(records, buffer_bytes, buffer_seconds)
-    ]
-    random = Random(f"{seed}/firehose")
-    closed = [(buffer.closed_at_us + random.randint(200_000, 2_000_000), buffer) for buffer in buffers]
-    deliveries = _misdelivered(closed, seed, faults, report)
-    deliveries.sort(key=lambda delivery: (delivery[0], delivery[1].key))
-    report.objects += len(deliveries)
-    report.records_delivered += sum(len(buffer.records) for _, buffer in deliveries)
-    return [
-        FirehoseObject(buffer.key, _body(buffer.records, gzip, delimiter), delivered_at_us)
-        for delivered_at_us, buffer in deliveries
-    ]
-
-
-def _buffered(
-    records: Iterable[KinesisRecord], buffer_bytes: int, buffer_seconds: float
-) -> Iterable[tuple[list[KinesisRecord], int]]:
-    """Records in the order of their arrival, object by object, each with the time its buffer was closed."""
-    held: list[KinesisRecord] = []
-    held_bytes = 0
-    due_at_us = 0
+    buffers = FirehoseBuffers(
+        seed=seed,
+        stream=stream,
+        prefix=prefix,
+        buffer_bytes=buffer_bytes,
+        buffer_seconds=buffer_seconds,
+        gzip=gzip,
+        delimiter=delimiter,
+        faults=faults,
+        report=report,
+    )
     for record in sorted(records, key=attrgetter("arrived_at_us", "sequence_number")):
-        if held and record.arrived_at_us > due_at_us:
-            yield held, due_at_us
-            held, held_bytes = [], 0
-        if not held:
-            due_at_us = record.arrived_at_us + int(buffer_seconds * 1_000_000)
-        held.append(record)
-        held_bytes += len(record.data)
-        if held_bytes >= buffer_bytes:
-            yield held, record.arrived_at_us
-            held, held_bytes = [], 0
-    if held:
-        yield held, due_at_us
+        buffers.add(record)
+    buffers.close()
+    return buffers.deliveries()
 
 
-def _key(seed: int, stream: str, prefix: str, oldest: KinesisRecord, suffix: str) -> str:
+class FirehoseBuffers:
+    """One delivery stream at work, record by record; the arguments are those of ``firehose_objects``.
+
+    ``prefix``, ``buffer_bytes``, ``buffer_seconds``, ``gzip`` and ``delimiter`` may change while it works.
+    ``left`` is shared by the delivery streams of a server, whose counted faults are for all of them together.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | str,
+        stream: str,
+        prefix: str,
+        buffer_bytes: int,
+        buffer_seconds: float,
+        gzip: bool,
+        delimiter: bool,
+        faults: Faults | None = None,
+        report: Report | None = None,
+        left: FaultsLeft | None = None,
+    ) -> None:
+        if "!{" in prefix:
+            raise ValueError(f"prefix {prefix!r}: expressions are not supported, only text")
+        if buffer_bytes < 1 or buffer_seconds < 0:
+            raise ValueError(f"a buffer takes bytes and time; got {buffer_bytes} bytes, {buffer_seconds} s")
+        self._seed = seed
+        self._stream = stream
+        self.prefix = prefix
+        self.buffer_bytes = buffer_bytes
+        self.buffer_seconds = buffer_seconds
+        self.gzip = gzip
+        self.delimiter = delimiter
+        self._faults = faults or Faults.none()
+        self._report = report if report is not None else Report()
+        self._left = left or FaultsLeft(self._faults)
+        self._delays = Random(f"{seed}/firehose")
+        self._picks = Random(f"{seed}/objects")
+        self._rewritten = 0
+        self._held: list[KinesisRecord] = []
+        self._held_bytes = 0
+        self._closed: list[_Buffer] = []
+        self.due_at_us: int | None = None
+        """When the open buffer's time is up; None if it is empty."""
+
+    def add(self, record: KinesisRecord) -> None:
+        """Take a record in, in the order of arrival; closes the buffer before it or after it where due."""
+        if self.due_at_us is not None and record.arrived_at_us > self.due_at_us:
+            self.close()
+        if self.due_at_us is None:
+            self.due_at_us = record.arrived_at_us + int(self.buffer_seconds * 1_000_000)
+        self._held.append(record)
+        self._held_bytes += len(record.data)
+        if self._held_bytes >= self.buffer_bytes:
+            self._close(record.arrived_at_us)
+
+    def close(self) -> None:
+        """Close the open buffer, if there is one, at the time it is due."""
+        if self.due_at_us is not None:
+            self._close(self.due_at_us)
+
+    def _close(self, closed_at_us: int) -> None:
+        key = _key(self._seed, self._stream, self.prefix, self._held[0], ".gz" if self.gzip else "")
+        self._closed.append(_Buffer(self._held, key, closed_at_us))
+        self._held, self._held_bytes, self.due_at_us = [], 0, None
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether ``deliveries`` has something to give."""
+        return bool(self._closed)
+
+    def deliveries(self, *, final: bool = True) -> list[FirehoseObject]:
+        """What the buffers closed since the last call bring, in the order of the deliveries, each in its time.
+
+        ``final``: no more may follow, so all counted faults strike that have not yet.
+        """
+        delays = self._delays
+        closed = [(buffer.closed_at_us + delays.randint(200_000, 2_000_000), buffer) for buffer in self._closed]
+        self._closed = []
+        deliveries = self._misdelivered(closed, final)
+        deliveries.sort(key=lambda delivery: (delivery[0], delivery[1].key))
+        self._report.objects += len(deliveries)
+        self._report.records_delivered += sum(len(buffer.records) for _, buffer in deliveries)
+        return [
+            FirehoseObject(buffer.key, _body(buffer.records, self.gzip, self.delimiter), delivered_at_us)
+            for delivered_at_us, buffer in deliveries
+        ]
+
+    def _misdelivered(self, closed: list[tuple[int, _Buffer]], final: bool) -> list[tuple[int, _Buffer]]:
+        """The deliveries with some late and some objects delivered twice."""
+        left = self._left
+        late_objects = left.due("late_objects", len(closed), every=_OBJECTS_PER_FAULT, final=final)
+        rewritten_objects = left.due("rewritten_objects", len(closed), every=_OBJECTS_PER_FAULT, final=final)
+        picked = self._picks.sample(range(len(closed)), min(late_objects + rewritten_objects, len(closed)))
+        late, rewritten = picked[:late_objects], picked[late_objects:]
+        left.struck("late_objects", len(late))
+        left.struck("rewritten_objects", len(rewritten))
+        deliveries = list(closed)
+        for index in sorted(late):
+            delivered_at_us, buffer = closed[index]
+            deliveries[index] = (delivered_at_us + int(self._faults.late_after_seconds * 1_000_000), buffer)
+            self._report.late.append(buffer.key)
+        for index in sorted(rewritten):
+            delivered_at_us, buffer = closed[index]
+            again_at_us = delivered_at_us + int(self._faults.rewritten_after_seconds * 1_000_000)
+            grow = self._rewritten % 2 == 0 or len(buffer.records) == 1
+            first, *again = _grown(buffer) if grow else _split(buffer)
+            deliveries[index] = (delivered_at_us, first)
+            deliveries += [(again_at_us, second) for second in again]
+            self._report.rewritten.append(buffer.key)
+            self._rewritten += 1
+        return deliveries
+
+
+def _key(seed: int | str, stream: str, prefix: str, oldest: KinesisRecord, suffix: str) -> str:
     """The object's name; prefix and name tell the arrival of its oldest record, in UTC, not of any change.
 
     https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html
@@ -115,29 +202,6 @@ def _key(seed: int, stream: str, prefix: str, oldest: KinesisRecord, suffix: str
     name_id = uuid_text(f"{seed}/{stream}/{oldest.sequence_number}")
     name = f"{stream}-1-{arrived_at:%Y-%m-%d-%H-%M-%S}-{name_id}"
     return f"{prefix}{arrived_at:%Y/%m/%d/%H/}{name}{suffix}"
-
-
-def _misdelivered(
-    closed: list[tuple[int, _Buffer]], seed: int, faults: Faults, report: Report
-) -> list[tuple[int, _Buffer]]:
-    """The deliveries with some late and some objects delivered twice."""
-    random = Random(f"{seed}/objects")
-    count = min(faults.late_objects + faults.rewritten_objects, len(closed))
-    picked = random.sample(range(len(closed)), count)
-    late, rewritten = picked[: faults.late_objects], picked[faults.late_objects :]
-    deliveries = list(closed)
-    for index in sorted(late):
-        delivered_at_us, buffer = closed[index]
-        deliveries[index] = (delivered_at_us + int(faults.late_after_seconds * 1_000_000), buffer)
-        report.late.append(buffer.key)
-    for number, index in enumerate(sorted(rewritten)):
-        delivered_at_us, buffer = closed[index]
-        again_at_us = delivered_at_us + int(faults.rewritten_after_seconds * 1_000_000)
-        first, *again = _grown(buffer) if number % 2 == 0 or len(buffer.records) == 1 else _split(buffer)
-        deliveries[index] = (delivered_at_us, first)
-        deliveries += [(again_at_us, second) for second in again]
-        report.rewritten.append(buffer.key)
-    return deliveries
 
 
 def _grown(buffer: _Buffer) -> tuple[_Buffer, _Buffer]:

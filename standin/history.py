@@ -65,7 +65,7 @@ class Table:
         hash_key: tuple[str, str] = ("pk", "S"),
         range_key: tuple[str, str] | None = ("sk", "S"),
         *,
-        seed: int = 0,
+        seed: int | str = 0,
     ) -> None:
         self.name = name
         self.key_schema = (hash_key,) if range_key is None else (hash_key, range_key)
@@ -91,6 +91,11 @@ class Table:
             return None
         self.items[key] = new
         return self._emit("INSERT" if old is None else "MODIFY", key, old, new, at_us)
+
+    def check(self, item: Item) -> None:
+        """Raise the ValueError that ``put`` would, and change nothing."""
+        self.key_of(item)
+        _copied(item, {})
 
     def delete(self, key: Item, at_us: int, ttl: bool = False) -> Change | None:
         """Delete an item by its key attributes, or by a whole item; None if there is no such item."""
