@@ -7,7 +7,7 @@ RECORDS ?= 500000
 BIN := $(VENV)/bin
 SERVERS := .venv-servers
 INSTALLED := $(VENV)/.installed
-PACKAGES := lake compaction queries standin dynalake
+PACKAGES := lake ingest compaction queries proof standin dynalake
 PYTHON_FILES := $(PACKAGES) tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
@@ -43,6 +43,7 @@ property: $(INSTALLED) ## every property on thousands of random cases, and whate
 
 bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python benchmarks/compact.py --records $(RECORDS)
+	$(BIN)/python -m benchmarks.backfill --items $$(($(RECORDS) / 5))
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
 	rm -rf .venv .venv-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

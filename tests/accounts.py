@@ -63,11 +63,18 @@ class Writer:
 
 
 class Interleaved(DynamoDB):
-    """DynamoDB with small pages, and others at work before and after each."""
+    """DynamoDB with small pages, and others at work before and after each.
 
-    def __init__(self, client: Any, page_items: int, at_work: Callable[[], None]) -> None:
-        super().__init__(client)
-        self.page_items, self.at_work, self.scanned = page_items, at_work, [0]
+    No page is read in the very millisecond of a write, as no request of the real one is so short: what a stream in
+    milliseconds tells of an item that changes and changes back in one, and is read in between, nobody can order.
+    """
+
+    def __init__(
+        self, aws: AwsStandIn, page_items: int, at_work: Callable[[], None] = lambda: None, writer: Writer | None = None
+    ) -> None:
+        super().__init__(aws.client("dynamodb"))
+        self.page_items, self.at_work, self.aws, self.scanned = page_items, at_work, aws, [0]
+        self.aws_at_rest = writer.lock if writer else threading.Lock()
 
     def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]:
         self.at_work()
@@ -77,6 +84,10 @@ class Interleaved(DynamoDB):
             yield page
 
     def _call(self, operation: str, name: str, method: str, **request: Any) -> Any:
-        if method == "scan":
-            request["Limit"] = self.page_items
-        return super()._call(operation, name, method, **request)
+        if method != "scan":
+            return super()._call(operation, name, method, **request)
+        with self.aws_at_rest:
+            self.aws.clock.advance(seconds=0.002)
+            answer = super()._call(operation, name, method, **request, Limit=self.page_items)
+            self.aws.clock.advance(seconds=0.002)
+        return answer

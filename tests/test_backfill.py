@@ -116,7 +116,7 @@ def check_random_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: 
 
         scanned = 0
         while True:
-            source = Interleaved(aws.client("dynamodb"), rng.choice([1, 3]), at_work)
+            source = Interleaved(aws, rng.choice([1, 3]), at_work, writer)
             try:
                 report = run(lake, source, workers=rng.choice([1, 3]))
                 scanned += report.items
@@ -143,7 +143,7 @@ def test_a_change_within_the_margin_wins(aws: AwsStandIn, stream: str, lake: Lak
     """Written in the very second in which the Scan begins, before it and behind it."""
     old, new = orders(1), orders(1, note={"S": "new"})
     put(aws, *old)
-    source = Interleaved(aws.client("dynamodb"), 10, lambda: None)
+    source = Interleaved(aws, 10)
     report = run(lake, source)
     put(aws, *new)
     aws.deliver()
@@ -202,7 +202,7 @@ def test_a_run_that_ended_is_not_done_again(aws: AwsStandIn, stream: str, lake: 
     put(aws, *orders(30))
     first = run(lake)
     assert (first.items, first.resumed, first.finished_before) == (30, False, False)
-    source = Interleaved(aws.client("dynamodb"), 10, lambda: None)
+    source = Interleaved(aws, 10)
     assert run(lake, source).finished_before and source.scanned == [0]
     aws.clock.advance(seconds=100)
     again = run(lake, again=True)
@@ -224,9 +224,9 @@ def test_segments_that_ended_are_not_begun_anew(
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(lake, Interleaved(aws.client("dynamodb"), 2, at_work), workers=1)
+        run(lake, Interleaved(aws, 2, at_work), workers=1)
     landed = {one.uri: one.etag for one in list_objects(lake.raw)}
-    source = Interleaved(aws.client("dynamodb"), 2, lambda: None)
+    source = Interleaved(aws, 2)
     report = run(lake, source)
     items_landed = sum(zstandard.decompress(Path(uri).read_bytes(), 1 << 20).count(b"\n") for uri in landed)
     assert items_landed > 4 and report.resumed
@@ -240,10 +240,7 @@ def test_two_at_once(aws: AwsStandIn, stream: str, lake: Lake, monkeypatch: pyte
     monkeypatch.setattr(ingest.backfill, "OBJECT_BYTES", 300)
     put(aws, *orders(60))
     reports: list[BackfillReport] = []
-    threads = [
-        threading.Thread(target=lambda: reports.append(run(lake, Interleaved(aws.client("dynamodb"), 2, lambda: None))))
-        for _ in range(3)
-    ]
+    threads = [threading.Thread(target=lambda: reports.append(run(lake, Interleaved(aws, 2)))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -334,7 +331,7 @@ def test_streaming_must_be_active(aws: AwsStandIn, lake: Lake, monkeypatch: pyte
                 aws.client("dynamodb").disable_kinesis_streaming_destination(TableName="orders", StreamArn=stream_arn)
 
     with pytest.raises(ConfigError, match="ACTIVE"):
-        run(lake, Interleaved(aws.client("dynamodb"), 2, at_work), workers=1)
+        run(lake, Interleaved(aws, 2, at_work), workers=1)
     assert not list(lake.root.glob("backfills/orders/*.done.json"))
 
 

@@ -34,6 +34,7 @@ from lake.dead_letters import DeadLetter
 from lake.lake import open_lake
 from lake.log import ensure_ledger, ensure_log, key_columns
 from queries.status import table_status
+from standin.server import AwsStandIn
 from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT
 
@@ -153,12 +154,21 @@ def put_on_s3(s3: Any) -> None:
         s3.put_object(Bucket="my-bucket", Key=f"firehose/{path.relative_to('lake/raw')}", Body=path.read_bytes())
 
 
+def fill_shop(aws: AwsStandIn) -> None:
+    """The documents' table `shop` in DynamoDB: it streams, and holds a few items."""
+    aws.replicate("shop", bucket="shop-raw", range_key=("sk", "S"))
+    for n in range(20):
+        item = {"pk": {"S": f"c{n % 3}"}, "sk": {"S": f"o{n}"}, "total": {"N": f"{n}.95"}}
+        aws.client("dynamodb").put_item(TableName="shop", Item=item)
+
+
 @pytest.mark.parametrize("name", RUN)
-def test_a_document_can_be_followed(name: str, folder: Path, s3: Any) -> None:
+def test_a_document_can_be_followed(name: str, folder: Path, aws: AwsStandIn) -> None:
+    fill_shop(aws)
     if name != "README.md":
         prepare()
     if any("s3://my-bucket" in block.text for block in blocks_of(name) if block.language == "console"):
-        put_on_s3(s3)
+        put_on_s3(aws.client("s3"))
     session = Session()
     for block in blocks_of(name):
         session.follow(block)
