@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from dynalake.commands import add_table, compact, dead_letters, demo, init, refresh, sql, status, watch
+from dynalake.commands import (
+    add_table,
+    backfill,
+    compact,
+    dead_letters,
+    demo,
+    init,
+    refresh,
+    sql,
+    status,
+    verify,
+    watch,
+)
 from dynalake.console import Lake, show_error
 from lake.errors import LakeError
 
@@ -20,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (init, add_table, compact, refresh, watch, sql, status, dead_letters, demo):
+for module in (init, add_table, backfill, compact, refresh, watch, sql, verify, status, dead_letters, demo):
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 

@@ -27,12 +27,14 @@ import typer
 from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
+from ingest.backfill import BackfillReport
 from lake.catalog import open_catalog
 from lake.columns import OURS
 from lake.config import TableConfig
 from lake.dead_letters import DeadLetter
 from lake.lake import open_lake
 from lake.log import ensure_ledger, ensure_log, key_columns
+from proof.report import Report
 from queries.status import table_status
 from standin.server import AwsStandIn
 from tests.lakes import SCHEMA, new_lake
@@ -203,7 +205,8 @@ def test_columns_counts_and_reasons_are_documented(folder: Path) -> None:
     catalog, table = open_catalog(lake), TableConfig("orders", "orders", SCHEMA)
     schemas = (ensure_log(catalog, table).schema(), ensure_ledger(catalog, table).schema())
     names = {field.name for schema in schemas for field in schema.fields} - set(key_columns(SCHEMA)) | set(OURS)
-    names |= {field.name for kind in (CompactReport, RefreshReport, DeadLetter) for field in fields(kind)}
+    reports = (CompactReport, RefreshReport, BackfillReport, Report, DeadLetter)
+    names |= {field.name for kind in reports for field in fields(kind)}
     names |= set(table_status(open_lake(folder / "lake"))[0])
     sources = text_of([*ROOT.glob("lake/*.py"), *ROOT.glob("compaction/*.py")])
     reasons = set(re.findall(r'PoisonError\(\s*"([^"]+)"', sources))

@@ -23,10 +23,9 @@ import typer
 from dynalake.console import print_rows
 
 if TYPE_CHECKING:
-    from ingest.backfill import BackfillReport
-
     import standin
     from compaction.compact import CompactReport
+    from ingest.backfill import BackfillReport
     from lake.config import TableConfig
     from lake.lake import Lake
     from standin.server import AwsStandIn
@@ -258,7 +257,6 @@ def _write_amid_backfill(
 ) -> BackfillReport:
     """Backfill, while the table is written to: what changes behind the Scan's back comes by the stream."""
     from ingest.backfill import backfill
-
     from lake.dynamodb import DynamoDB
 
     with ThreadPoolExecutor(1) as pool, stages.time("write, backfill meanwhile"):
@@ -333,5 +331,3 @@ def _verify(lake: Lake, table: TableConfig, stages: _Stages) -> None:
     with stages.time("verify"):
         report = verify(lake, table, DynamoDB(), Settings(wait_seconds=0, memory_mb=MEMORY_MB))
     tell(table, report)
-    print(f"verified: all {report.items_in_table:,} items are equal to the table's, attribute by attribute,")
-    print(f"through {report.verified_through} of the simulated clock")
