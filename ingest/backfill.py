@@ -14,17 +14,17 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 
 import msgspec
 import zstandard
 
+from ingest.runs import FoundRun, Run, begin_run, finish_run, give_up_run, latest_run, new_run
+from ingest.workers import work_off
 from lake import layout
 from lake.config import TableConfig
-from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, key_reader
+from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, StreamingOff, key_reader
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
 from lake.store import list_objects, put_new, read
@@ -54,15 +54,6 @@ class BackfillReport:
     finished_before: bool = False
 
 
-class _Run(msgspec.Struct, frozen=True):
-    """The manifest of a run: what a process that takes it up must know."""
-
-    run: str
-    table_id: str
-    segments: int
-    started_us: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Position:
     """Where a segment stands: `number` of its next object, `next_key` None at its beginning."""
@@ -71,6 +62,10 @@ class _Position:
     next_key: str | None = None
     items: int = 0
     ended: bool = False
+
+
+class _ObjectGone(LakeError):
+    """What was in it may be in the log, or not: the run cannot be called complete."""
 
 
 @dataclass(slots=True)
@@ -97,15 +92,18 @@ def backfill(
     """
     described = dynamodb.describe(table.dynamodb_name)
     _require_same_keys(table, described)
-    dynamodb.require_streaming(described, table.surface)
-    number, run, is_finished = _find_run(lake, table, described, workers, dynamodb.server_us(), again)
-    if is_finished:
+    found, is_new = _find_run(lake, table, dynamodb, described, workers, again)
+    run = found.manifest
+    if found.is_finished:
         return BackfillReport(table.name, run.run, run.segments, finished_before=True)
     job = _Backfill(lake, table, dynamodb, run, round(margin_seconds * 1e6), progress or (lambda done, total: None))
-    report = job.scan(described, workers)
-    dynamodb.require_streaming(dynamodb.describe(table.dynamodb_name), table.surface)
-    done = {"run": run.run, "items": report.items_of_run, "finished_us": dynamodb.server_us()}
-    put_new(lake.place(layout.backfill_end(table.name, number)), msgspec.json.encode(done))
+    try:
+        report = job.scan(described, workers, resumed=not is_new)
+    except _ObjectGone as fault:
+        give_up_run(lake, table, found, str(fault), dynamodb.server_us())
+        raise
+    _require_no_gap(lake, table, dynamodb, found)
+    finish_run(lake, table, found, report.items_of_run, dynamodb.server_us())
     return report
 
 
@@ -119,39 +117,58 @@ def _require_same_keys(table: TableConfig, described: DescribedTable) -> None:
 
 
 def _find_run(
-    lake: Lake, table: TableConfig, described: DescribedTable, workers: int, now_us: int, again: bool
-) -> tuple[int, _Run, bool]:
-    """The run to work on, and whether it has ended; a new one where there is none to go on with.
+    lake: Lake, table: TableConfig, dynamodb: DynamoDB, described: DescribedTable, workers: int, again: bool
+) -> tuple[FoundRun, bool]:
+    """The run to work on, and whether it is a new one; of another table under this name there is none to go on with.
 
-    Runs are numbered, and a number is whose manifest came first: two that begin at once share a run.
+    A run that has not ended is gone on with also where it is to be scanned `again`: else one that is stopped now
+    and then, and started by the same command, would never end.
     """
-    names = {
-        one.uri.rpartition("/")[2]
-        for one in list_objects(lake.place(layout.backfill_folder(table.name)), may_be_missing=True)
-    }
-    numbers = [int(name[:6]) for name in names if re.fullmatch(r"\d{6}\.json", name)]
-    number = max(numbers, default=0)
-    if number:
-        run = _manifest(lake, table, number)
-        is_finished = layout.backfill_end(table.name, number).rpartition("/")[2] in names
-        if run.table_id == described.table_id and not again:
-            return number, run, is_finished
-    segments = workers * SEGMENTS_A_WORKER
-    new = _Run(uuid.uuid4().hex, described.table_id, segments, now_us)
-    place = lake.place(layout.backfill_manifest(table.name, number + 1))
-    if put_new(place, msgspec.json.encode(new)):
-        return number + 1, new, False
-    return number + 1, _manifest(lake, table, number + 1), False
+    number, latest = latest_run(lake, table)
+    is_ours = latest is not None and not latest.is_void and latest.manifest.table_id == described.table_id
+    open_run = latest if latest is not None and is_ours and not latest.is_finished else None
+    stream = _streaming(lake, table, dynamodb, described, open_run)
+    if open_run is not None:
+        if open_run.manifest.stream in ("", stream):
+            return open_run, False
+        give_up_run(lake, table, open_run, f"changes go to {stream} now", dynamodb.server_us())
+    elif latest is not None and is_ours and not again:
+        return latest, False
+    manifest = new_run(described.table_id, workers * SEGMENTS_A_WORKER, stream, dynamodb.server_us())
+    begun = begin_run(lake, table, number + 1, manifest)
+    return begun, begun.manifest == manifest
 
 
-def _manifest(lake: Lake, table: TableConfig, number: int) -> _Run:
-    place = lake.place(layout.backfill_manifest(table.name, number))
+def _require_no_gap(lake: Lake, table: TableConfig, dynamodb: DynamoDB, found: FoundRun) -> None:
+    """At the end: it is still the table it was, and its changes still go where they went."""
+    described = dynamodb.describe(table.dynamodb_name)
+    if described.table_id != found.manifest.table_id:
+        raise ConfigError(
+            "backfill", table.name, expected="the table with which the run began",
+            got="another one, made under its name meanwhile", remedy="Run it again: it scans the new one",
+        )  # fmt: skip
+    stream = _streaming(lake, table, dynamodb, described, found)
+    if found.manifest.stream not in ("", stream):
+        give_up_run(lake, table, found, f"changes go to {stream} now", dynamodb.server_us())
+        raise ConfigError(
+            "backfill", table.name, expected=f"its changes in {found.manifest.stream} until the end of the Scan",
+            got=f"them in {stream}", remedy="Between the two some may be lost. Run it again: it scans anew",
+        )  # fmt: skip
+
+
+def _streaming(
+    lake: Lake, table: TableConfig, dynamodb: DynamoDB, described: DescribedTable, open_run: FoundRun | None
+) -> str:
+    """Where the table's changes go. If nowhere, what a run has read may be out of date: it is given up."""
     try:
-        return msgspec.json.decode(read(place) or b"", type=_Run)
-    except msgspec.DecodeError as fault:
-        raise LakeError(
-            "read backfill", place, expected="the manifest of a run", got=str(fault),
-            remedy="Delete it, and run backfill --again",
+        return dynamodb.require_streaming(described, table.surface)
+    except StreamingOff as fault:
+        if open_run is None:
+            raise
+        give_up_run(lake, table, open_run, str(fault), dynamodb.server_us())
+        raise ConfigError(
+            "backfill", table.name, expected="streaming on until the end of the Scan", got=fault.got,
+            remedy=f"{fault.remedy}. Changes of what was read may be lost: run it again then, and it scans anew",
         ) from fault  # fmt: skip
 
 
@@ -159,7 +176,7 @@ class _Backfill:
     """One run, being worked on."""
 
     def __init__(
-        self, lake: Lake, table: TableConfig, dynamodb: DynamoDB, run: _Run, margin_us: int, progress: Progress
+        self, lake: Lake, table: TableConfig, dynamodb: DynamoDB, run: Run, margin_us: int, progress: Progress
     ) -> None:
         self._lake, self._table, self._dynamodb, self._run = lake, table, dynamodb, run
         self._margin_us, self._progress = margin_us, progress
@@ -167,44 +184,44 @@ class _Backfill:
         self._name = msgspec.json.encode(table.dynamodb_name)
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._report = BackfillReport(table.name, run.run, run.segments)
-        self._total = 0
+        self._before, self._total = 0, 0
 
-    def scan(self, described: DescribedTable, workers: int) -> BackfillReport:
+    def scan(self, described: DescribedTable, workers: int, resumed: bool) -> BackfillReport:
         """Every segment to its end, several at once; the first fault stops them all."""
-        self._total = described.items
         positions = self._positions()
-        self._report = replace(self._report, resumed=bool(positions), items_of_run=0)
-        with ThreadPoolExecutor(workers) as pool:
-            work = [
-                pool.submit(self._segment, segment, positions.get(segment, _Position()))
-                for segment in range(self._run.segments)
-            ]
-            try:
-                for segment in as_completed(work):
-                    segment.result()
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        self._report = replace(self._report, resumed=resumed)
+        self._before, self._total = sum(position.items for position in positions.values()), described.items
+
+        def to_its_end(segment: int) -> None:
+            position = positions.get(segment, _Position())
+            while not position.ended and not self._stop.is_set():
+                position = self._object(segment, position)
+            self._count(items_of_run=position.items)
+
+        work_off(range(self._run.segments), to_its_end, workers, self._stop)
         return self._report
 
-    def _segment(self, segment: int, position: _Position) -> None:
-        while not position.ended and not self._stop.is_set():
-            position = self._object(segment, position)
-        self._count(items_of_run=position.items)
-
     def _object(self, segment: int, position: _Position) -> _Position:
-        """Reads pages until they make an object, and lands it; gives where the segment stands then."""
-        held = _Records()
+        """Reads pages until they make an object, and lands it; gives where the segment stands then.
+
+        What was read before a fault lands too: a table that is throttled now and then is done some time.
+        """
+        held, reached, fault = _Records(), position, None
         pages = self._dynamodb.scan(self._table.dynamodb_name, segment, self._run.segments, position.next_key)
-        for page in pages:
+        while not (reached.ended or held.size >= OBJECT_BYTES or self._stop.is_set()):
+            try:
+                page = next(pages)
+            except LakeError as found:
+                fault = found
+                break
             self._add(page, held)
             self._count(items=len(page.items), capacity_units=page.capacity_units)
-            ended = page.next_key is None
-            if held.size >= OBJECT_BYTES or ended or self._stop.is_set():
-                reached = _Position(position.number, page.next_key, position.items + len(held.lines), ended)
-                return self._land(segment, held, reached)
-        raise AssertionError("a scan ends with a page that says so")
+            items = position.items + len(held.lines)
+            reached = _Position(position.number, page.next_key, items, ended=page.next_key is None)
+        reached = self._land(segment, held, reached)
+        if fault is not None:
+            raise fault
+        return reached
 
     def _add(self, page: Page, held: _Records) -> None:
         """The page's items as READ records: their text goes in as it came, but for the key nothing is parsed."""
@@ -238,14 +255,19 @@ class _Backfill:
         return self._lake.place(f"{folder}{segment:06}-{number:06}.ndjson.zst")
 
     def _positions(self) -> dict[int, _Position]:
-        """Where each segment stands that has landed something."""
-        last: dict[int, int] = {}
+        """Where each segment stands that has landed something. Raises _ObjectGone."""
+        landed: dict[int, set[int]] = {}
         place = self._lake.place(layout.backfill_objects(self._table.name, self._run.run))
         for one in list_objects(place, may_be_missing=True):
             if name := _OBJECT.fullmatch(one.uri.rpartition("/")[2]):
-                segment, number = int(name[1]), int(name[2])
-                last[segment] = max(last.get(segment, 0), number)
-        return {segment: self._position(segment, number) for segment, number in last.items()}
+                landed.setdefault(int(name[1]), set()).add(int(name[2]))
+        for segment, numbers in landed.items():
+            if gone := set(range(max(numbers))) - numbers:
+                raise _ObjectGone(
+                    "go on with backfill", self._place(segment, min(gone)),
+                    expected="every object that the run has landed", got="none", remedy="Run it again: it scans anew",
+                )  # fmt: skip
+        return {segment: self._position(segment, max(numbers)) for segment, numbers in landed.items()}
 
     def _position(self, segment: int, number: int) -> _Position:
         """Behind an object that has landed, as its last record says."""
@@ -256,7 +278,7 @@ class _Backfill:
         except (zstandard.ZstdError, msgspec.DecodeError) as fault:
             raise LakeError(
                 "go on with backfill", place, expected="an object whose last record says where to go on",
-                got=str(fault), remedy="Move it away, and run backfill --again",
+                got=str(fault), remedy="Move it away, and run it again",
             ) from fault  # fmt: skip
         following = bytes(end.next).decode()
         return _Position(number + 1, None if following == "null" else following, end.items, following == "null")
@@ -265,7 +287,8 @@ class _Backfill:
         with self._lock:
             grown = {name: getattr(self._report, name) + count for name, count in counts.items()}
             self._report = replace(self._report, **grown)
-            self._progress(self._report.items, max(self._total, self._report.items))
+            done = self._before + self._report.items
+            self._progress(done, max(self._total, done))
 
 
 class _End(msgspec.Struct):

@@ -34,7 +34,8 @@ _IMAGES = "NEW_AND_OLD_IMAGES"
 class DescribedTable:
     """What DescribeTable says; `items` and `size_bytes` are DynamoDB's estimates, some hours old.
 
-    `table_id` tells a table from another one made under its name later.
+    `table_id` tells a table from another one made under its name later, `stream_arn` (of native Streams) a
+    stream from the one before it was disabled.
     """
 
     name: str
@@ -44,6 +45,11 @@ class DescribedTable:
     items: int
     size_bytes: int
     stream_view: str | None
+    stream_arn: str | None = None
+
+
+class StreamingOff(ConfigError):
+    """The table's changes go nowhere: what is read now may be out of date with nothing to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +111,37 @@ class DynamoDB:
             items=table.get("ItemCount", 0),
             size_bytes=table.get("TableSizeBytes", 0),
             stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
+            stream_arn=table.get("LatestStreamArn") if stream.get("StreamEnabled") else None,
         )
 
-    def require_streaming(self, table: DescribedTable, surface: Surface) -> None:
-        """Raises ConfigError where the table's changes do not go to a stream now: what changed since would be lost."""
+    def require_streaming(self, table: DescribedTable, surface: Surface) -> str:
+        """The stream that the table's changes go to now.
+
+        Raises StreamingOff where they go nowhere, so that what changes now is lost; ConfigError while the precision
+        is being switched, of which AWS does not say whether all goes on meanwhile.
+        """
         if surface == "streams":
             if table.stream_view != _IMAGES:
-                raise ConfigError(
+                raise StreamingOff(
                     "read table", table.name, expected=f"its DynamoDB stream enabled with {_IMAGES}",
                     got=table.stream_view or "none",
                     remedy=f"aws dynamodb update-table --table-name {table.name} --stream-specification "
                     f"StreamEnabled=true,StreamViewType={_IMAGES}",
                 )  # fmt: skip
-            return
+            return table.stream_arn or ""
         answer = self._call("read streaming of", table.name, "describe_kinesis_streaming_destination",
                             TableName=table.name)  # fmt: skip
-        found = [one.get("DestinationStatus", "") for one in answer.get("KinesisDataStreamDestinations", ())]
-        if "ACTIVE" not in found:
-            is_coming = "ENABLING" in found
-            raise ConfigError(
-                "read table", table.name, expected="streaming to Kinesis to be ACTIVE, so that no change is missed",
-                got=", ".join(found) or "none",
-                remedy="Wait until it is ACTIVE, and run it again" if is_coming else "Enable it first: aws dynamodb "
-                f"enable-kinesis-streaming-destination --table-name {table.name} --stream-arn ARN",
-            )  # fmt: skip
+        destinations = answer.get("KinesisDataStreamDestinations", ())
+        found = {one.get("DestinationStatus", ""): one.get("StreamArn", "") for one in destinations}
+        if "ACTIVE" in found:
+            return str(found["ACTIVE"])
+        is_coming = bool({"ENABLING", "UPDATING"} & found.keys())
+        raise (ConfigError if "UPDATING" in found else StreamingOff)(
+            "read table", table.name, expected="streaming to Kinesis to be ACTIVE, so that no change is missed",
+            got=", ".join(found) or "none",
+            remedy="Wait until it is ACTIVE, and run it again" if is_coming else "Enable it first: aws dynamodb "
+            f"enable-kinesis-streaming-destination --table-name {table.name} --stream-arn ARN",
+        )  # fmt: skip
 
     def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]:
         """The pages of one segment of a consistent Scan, from behind `start_key` on. Raises LakeError."""

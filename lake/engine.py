@@ -42,14 +42,14 @@ def engine_faults(operation: str) -> Iterator[None]:
     """Turns a file that is missing or damaged, a full disk and spent memory into this project's errors."""
     try:
         yield
-    except duckdb.OutOfMemoryException as fault:
-        raise LakeError(
-            operation, "the lake's tables", expected="memory for two thousand items as JSON and parsed",
-            got=str(fault).splitlines()[0], remedy="Run it again with a larger --memory-mb; nothing is lost",
-        ) from fault  # fmt: skip
     except (OSError, EOFError, UnicodeDecodeError, duckdb.Error) as fault:
         if isinstance(fault, _OUR_FAULTS):
             raise
+        if "Out of Memory Error" in str(fault):  # an Arrow reader raises it as an OSError
+            raise LakeError(
+                operation, "the lake's tables", expected="memory for two thousand items as JSON and parsed",
+                got=str(fault).splitlines()[0], remedy="Run it again with a larger --memory-mb; nothing is lost",
+            ) from fault  # fmt: skip
         raise LakeError(
             operation, "the lake's files", expected="files that are whole and may be read and written",
             got=" ".join(str(fault).split()[:40]) or "a file cut short",

@@ -5,7 +5,7 @@ catalog.db                         the Iceberg catalog of a lake in a folder (SQ
 raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
 dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
 raw/backfill/<table>/<run>/…       READ records of a run of backfill
-backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended
+backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
@@ -94,3 +94,7 @@ def backfill_manifest(table: str, number: int) -> str:
 
 def backfill_end(table: str, number: int) -> str:
     return f"{backfill_folder(table)}{number:06}.done.json"
+
+
+def backfill_void(table: str, number: int) -> str:
+    return f"{backfill_folder(table)}{number:06}.void.json"

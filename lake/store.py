@@ -50,9 +50,9 @@ def list_objects(
         for entry in s3.list_objects(uri):
             yield RawObject(f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"])
         return
+    if may_be_missing and not os.path.lexists(uri):
+        return
     if not os.path.isdir(uri):
-        if may_be_missing and not os.path.lexists(uri):
-            return
         raise ConfigError("list raw objects", uri, expected="a folder", got="none", remedy="Check the path")
     yield from _list_folder(uri, passed_over)
 

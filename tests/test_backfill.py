@@ -330,7 +330,7 @@ def test_streaming_must_be_active(aws: AwsStandIn, lake: Lake, monkeypatch: pyte
             if one["DestinationStatus"] == "ACTIVE":
                 aws.client("dynamodb").disable_kinesis_streaming_destination(TableName="orders", StreamArn=stream_arn)
 
-    with pytest.raises(ConfigError, match="ACTIVE"):
+    with pytest.raises(ConfigError, match="until the end"):
         run(lake, Interleaved(aws, 2, at_work), workers=1)
     assert not list(lake.root.glob("backfills/orders/*.done.json"))
 
