@@ -1,0 +1,179 @@
+"""The table as it is: a consistent Scan in parallel segments, kept as Parquet in scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, Protocol
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Page, key_reader
+from lake.engine import connect_engine
+from lake.errors import LakeError
+from lake.keys import KeySchema
+from lake.sql import parquet_sql
+
+ROWS_HELD_MAX = 20_000  # of one segment, before they are written
+BYTES_HELD_MAX = 8_000_000
+SECOND_US = 1_000_000
+MARGIN_US = MARGIN_SECONDS * SECOND_US
+SCHEMA = pa.schema(
+    [("item_key", pa.string()), ("image", pa.string()), ("version_us", pa.int64()), ("until_us", pa.int64())]
+)
+Progress = Callable[[int, int], None]
+
+
+class Source(Protocol):
+    """What is needed of `lake.dynamodb.DynamoDB`."""
+
+    def server_us(self) -> int: ...
+    def describe(self, name: str) -> DescribedTable: ...
+    def scan(self, name: str, segment: int, segments: int) -> Iterator[Page]: ...
+    def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """The items of a scan, and the stretch of DynamoDB's time in which every one of them was read.
+
+    All that was written up to `version_us` was seen, nothing that was written after `until_us`. `sql` is SQL for
+    one row an item, with the columns of `SCHEMA`.
+    """
+
+    sql: str
+    items: int
+    version_us: int
+    until_us: int
+
+
+@contextmanager
+def needs_scratch(folder: Path) -> Iterator[None]:
+    """Turns a full disk into this project's error."""
+    try:
+        yield
+    except OSError as fault:
+        raise LakeError("write scratch files", folder, got=str(fault),
+                        remedy="Set TMPDIR to a disk with room for the table's items as JSON") from fault  # fmt: skip
+
+
+def scan_table(
+    source: Source,
+    table: DescribedTable,
+    keys: KeySchema,
+    segments: int,
+    memory_mb: int,
+    folder: Path,
+    progress: Progress,
+) -> Scanned:
+    """Reads every item of the table into Parquet files in `folder`. Raises LakeError."""
+    version_us = source.server_us() - MARGIN_US
+    stop, counter = Event(), _Counter(progress, table.items)
+
+    def run(segment: int) -> str:
+        path = folder / f"segment-{segment}.parquet"
+        try:
+            with needs_scratch(folder), pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as file:
+                for rows in _tables(source, table.name, keys, segment, segments):
+                    file.write_table(rows)
+                    counter.add(len(rows))
+                    if stop.is_set():
+                        break
+        except BaseException:
+            stop.set()  # the other segments need not go on
+            raise
+        return str(path)
+
+    with ThreadPoolExecutor(segments, "scan") as pool:
+        try:
+            files = list(pool.map(run, range(segments)))
+        except BaseException:
+            stop.set()
+            raise
+    return Scanned(*_distinct(files, counter.count, memory_mb), version_us, answered_by(source))
+
+
+def _distinct(files: list[str], rows: int, memory_mb: int) -> tuple[str, int]:
+    """SQL for the items, and their number. Of an item that a scan gave twice the later read stands."""
+    scan = parquet_sql(files)
+    con = connect_engine(memory_mb, extensions=())
+    try:
+        row = con.execute(f"SELECT count(DISTINCT item_key) FROM {scan}").fetchone()
+    finally:
+        con.close()
+    assert row is not None
+    if row[0] < rows:
+        scan = f"(FROM {scan} QUALIFY row_number() OVER (PARTITION BY item_key ORDER BY version_us DESC) = 1)"
+    return scan, int(row[0])
+
+
+def answered_by(source: Source) -> int:
+    """A time by which the reads up to now were answered: changes with a greater one came later."""
+    return source.server_us() + SECOND_US + MARGIN_US  # DynamoDB tells whole seconds, rounded down
+
+
+class _Counter:
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.count, self._total, self._progress, self._lock = 0, total, progress, Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.count += count
+            self._progress(self.count, max(self.count, self._total))
+
+
+def _tables(source: Source, name: str, keys: KeySchema, segment: int, segments: int) -> Iterator[pa.Table]:
+    """The items of a segment, some thousands or some megabytes at a time."""
+    key_of = key_of_text(keys, name)
+    columns: list[list[Any]] = [[], [], [], []]
+    held = 0
+    for page in source.scan(name, segment, segments):
+        count = len(page.items)
+        columns[0].extend(map(key_of, page.items))
+        columns[1].extend(page.items)
+        columns[2].extend([page.read_us - MARGIN_US] * count)
+        columns[3].extend([answered_by(source)] * count)
+        held += sum(map(len, page.items))
+        if len(columns[0]) >= ROWS_HELD_MAX or held >= BYTES_HELD_MAX:
+            yield _arrow(columns)
+            columns, held = [[], [], [], []], 0
+    yield _arrow(columns)
+
+
+def _arrow(columns: list[list[Any]]) -> pa.Table:
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def key_of_text(keys: KeySchema, name: str) -> Callable[[bytes], str]:
+    """A function from an item's text to its key's one text; it raises LakeError where there is no such key."""
+    decode = key_reader(keys).decode
+    attributes = [(f"key_{n}", attribute.kind) for n, attribute in enumerate(keys.attributes)]
+
+    def key_of(text: bytes) -> str:
+        try:
+            key = decode(text)
+            return str(keys.item_key(*(getattr(key, field)[kind] for field, kind in attributes)))
+        except (msgspec.DecodeError, KeyError, ValueError) as fault:
+            raise LakeError("scan", name, expected=f"items with {' '.join(map(str, keys.attributes))}",
+                            got=str(fault)) from fault  # fmt: skip
+
+    return key_of
+
+
+def key_values(keys: KeySchema, item_key: str) -> dict[str, Any]:
+    """The key attributes that an item key's text stands for: `ItemKey` undone."""
+    parts = [item_key]
+    if keys.range_key is not None:
+        head, position = "", 0
+        while item_key[position] != "|":
+            position += item_key[position] == "\\"
+            head += item_key[position]
+            position += 1
+        parts = [head, item_key[position + 1 :]]
+    return {attribute.name: {attribute.kind: part} for attribute, part in zip(keys.attributes, parts, strict=True)}

@@ -1,0 +1,171 @@
+"""`verify`: the lake against the table itself, item by item, types and all.
+
+The table is scanned consistently, then the lake is opened as its users see it, so that in a table at rest the two
+are the same. What is not the same is held against the item's history in the lake (`history` says how, and why
+that gives no false calm), read again, and waited for as long as the lake may still be catching up. What the
+current state says is also held against the log, and each typed column against the item: for these there is
+nothing to wait for.
+
+Through which time is all proven? Through the scan's start by DynamoDB's clock, minus the margin: of every item,
+what the table held then or later is in the lake. Losses after that are for the next run to find.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lake.config import TableConfig
+from lake.dynamodb import DescribedTable
+from lake.engine import engine_faults
+from lake.errors import ConfigError
+from lake.lake import Lake
+from proof.compare import Compared, compare
+from proof.evidence import Evidence
+from proof.report import Kind, Report
+from proof.scan import Progress, Scanned, Source, scan_table
+from proof.view import View, current_version, open_view
+
+POLL_SECONDS_FIRST = 5.0
+POLL_SECONDS_MAX = 30.0
+REREADS_MAX = 10_000  # items read again in one round
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def _silent(*_: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`wait_seconds` is how long the lake may take to catch up; 0 judges at once. `limit` differences are told.
+
+    `progress` gets items done and their total, `on_wait` the items that are waited for and the seconds left.
+    """
+
+    wait_seconds: float = 900.0
+    limit: int = 20
+    segments: int = 8
+    memory_mb: int = 4096
+    threads: int | None = None
+    progress: Progress = _silent
+    on_wait: Progress = _silent
+    sleep: Callable[[float], None] = time.sleep
+    seconds: Callable[[], float] = time.monotonic
+
+
+def verify(lake: Lake, table: TableConfig, source: Source, settings: Settings) -> Report:
+    """Proves the lake equal to the table, or tells where it is not. Raises LakeError where it cannot be judged."""
+    described = source.describe(table.dynamodb_name)
+    _require_same_keys(table, described)
+    folder = Path(tempfile.mkdtemp(prefix="dynalake-verify-"))
+    try:
+        scanned = scan_table(
+            source, described, table.keys, settings.segments, settings.memory_mb, folder, settings.progress
+        )
+        return _Proof(lake, table, source, settings, scanned, folder).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_same_keys(table: TableConfig, described: DescribedTable) -> None:
+    if described.keys != table.keys:
+        raise ConfigError(
+            "verify", table.name, expected=f"a table with the key {' '.join(map(str, table.keys.attributes))}",
+            got=" ".join(map(str, described.keys.attributes)),
+            remedy="A table made anew with other keys needs a lake of its own",
+        )  # fmt: skip
+
+
+class _Proof:
+    def __init__(
+        self, lake: Lake, table: TableConfig, source: Source, settings: Settings, scanned: Scanned, folder: Path
+    ) -> None:
+        self._lake, self._table, self._source, self._settings = lake, table, source, settings
+        self._scanned = scanned
+        self._evidence = Evidence(folder, table)
+        self._view: View | None = None
+
+    def run(self) -> Report:
+        with engine_faults("verify"):
+            try:
+                compared = compare(self._open(), self._table, self._scanned, self._evidence, self._settings.progress)
+                compared, waited = self._settle(compared)
+                self._evidence.conclude()
+                return self._report(compared, waited)
+            finally:
+                self._close()
+
+    def _settle(self, compared: Compared) -> tuple[Compared, float]:
+        """Judges the suspects until none is pending or the time is up; gives the seconds waited."""
+        start = self._settings.seconds()
+        self._evidence.await_judgement()
+        self._evidence.collect()
+        pause = POLL_SECONDS_FIRST
+        pending = self._evidence.judge_pending()
+        while pending:
+            self._evidence.read_again(self._source, self._table.dynamodb_name, REREADS_MAX)
+            pending = self._evidence.judge_pending()
+            left = start + self._settings.wait_seconds - self._settings.seconds()
+            if not pending or left <= 0:
+                break
+            self._settings.on_wait(pending, int(left))
+            self._settings.sleep(min(pause, left))
+            pause = min(pause * 1.5, POLL_SECONDS_MAX)
+            compared = self._look_again(compared)
+            pending = self._evidence.judge_pending()
+        return compared, self._settings.seconds() - start
+
+    def _look_again(self, compared: Compared) -> Compared:
+        """Opens the lake anew where it has advanced."""
+        view = self._view
+        assert view is not None
+        if current_version(self._lake, self._table) == view.version:
+            return compared
+        self._close()
+        self._open()
+        overtaken = self._evidence.suspect_overtaken(self._scanned, view.batch)
+        self._evidence.collect()
+        return replace(
+            compared, compared=compared.compared + overtaken["absent"], equal=compared.equal - overtaken["equal"]
+        )
+
+    def _open(self) -> View:
+        self._view = open_view(self._lake, self._table, self._settings.memory_mb, self._settings.threads)
+        self._evidence.attach(self._view)
+        return self._view
+
+    def _close(self) -> None:
+        if self._view is not None:
+            self._view.con.close()
+        self._view = None
+
+    def _report(self, compared: Compared, waited: float) -> Report:
+        counts = self._evidence.counts()
+        unproven = counts.get("unproven", 0)
+        differing = sum(counts.values()) - unproven
+        through = (_EPOCH + timedelta(microseconds=self._scanned.version_us)).isoformat().replace("+00:00", "Z")
+        return Report(
+            table=self._table.name,
+            items_in_table=self._scanned.items,
+            items_in_lake=compared.items_in_lake,
+            compared=compared.compared,
+            equal=compared.equal,
+            proven=compared.compared - compared.equal - differing - unproven,
+            differing=differing,
+            unproven=unproven,
+            waited_seconds=round(waited),
+            verified_through=None if differing or unproven else through,
+            counts=counts,
+            differences=self._evidence.differences(self._settings.limit),
+        )
+
+
+def summary(counts: dict[Kind, int]) -> str:
+    """`2 missing in the lake, 1 unproven`."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
