@@ -3,6 +3,7 @@ VENV ?= .venv
 WORKERS ?= auto
 FAULTS ?= faults
 RECORDS ?= 500000
+EXTRA ?=
 
 BIN := $(VENV)/bin
 SERVERS := .venv-servers
@@ -22,8 +23,8 @@ demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, 
 test: $(INSTALLED) ## set up, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults and not extra"
 
-test-extra: $(INSTALLED) $(SERVERS)/.installed ## tests against servers that need an environment of their own
-	$(BIN)/pytest -m extra tests/extra
+test-extra: $(INSTALLED) $(SERVERS)/.installed ## tests against servers of an environment of their own (EXTRA="-k ministack")
+	$(BIN)/pytest -m extra $(EXTRA) tests/extra
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check $(PYTHON_FILES)

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import typer
 
+import standin
 from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
@@ -174,6 +175,15 @@ def test_a_document_can_be_followed(name: str, folder: Path, aws: AwsStandIn) ->
     session = Session()
     for block in blocks_of(name):
         session.follow(block)
+
+
+def test_the_example_of_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is defined in the README's session, where another server is running; here it is called."""
+    block = next(block for block in blocks_of("README.md") if "def check_what_lands" in block.text)
+    names: dict[str, Any] = {"standin": standin}
+    exec(compile(block.text, block.place, "exec"), names)
+    names["check_what_lands"]()
+    assert "orders/2026/01/01/00/" in capsys.readouterr().out
 
 
 def test_output_is_compared() -> None:
