@@ -168,16 +168,31 @@ def _headers(stream: io.BufferedIOBase) -> list[tuple[str, str]]:
 
 
 def _body(stream: io.BufferedIOBase, environ: Environ) -> bytes:
+    """ConnectionAbortedError where the client went away in the middle: half a request asks for nothing."""
     if "chunked" not in environ.pop("HTTP_TRANSFER_ENCODING", ""):
-        return stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+        return _exactly(stream, int(environ.get("CONTENT_LENGTH") or 0))
     chunks = []
-    while length := int(stream.readline(_LINE_BYTES_MAX).partition(b";")[0], 16):
-        chunks.append(stream.read(length))
+    while length := _chunk_length(stream):
+        chunks.append(_exactly(stream, length))
         stream.readline(_LINE_BYTES_MAX)
     _headers(stream)  # trailers
     body = b"".join(chunks)
     environ["CONTENT_LENGTH"] = str(len(body))
     return body
+
+
+def _chunk_length(stream: io.BufferedIOBase) -> int:
+    line = stream.readline(_LINE_BYTES_MAX)
+    if not line.endswith(b"\n"):
+        raise ConnectionAbortedError("the client went away between two chunks")
+    return int(line.partition(b";")[0], 16)
+
+
+def _exactly(stream: io.BufferedIOBase, length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) < length:
+        raise ConnectionAbortedError(f"the client went away after {len(data)} of {length} bytes")
+    return data
 
 
 def _encoded(response: Response, *, head: bool, close: bool) -> bytes:

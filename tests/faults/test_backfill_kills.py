@@ -49,6 +49,32 @@ def test_killed_at_a_call(lake: Lake, point: Point) -> None:
     check(lake)
 
 
+@pytest.mark.parametrize("call", [1, 2])
+def test_ctrl_c(lake: Lake, call: int) -> None:
+    """What was read so far lands, and the next run goes on."""
+    point = Point("lake.dynamodb:DynamoDB.scan", "before", call)
+    job = Job(lake.root, "backfill", "--workers", "1", point=point, sent=signal.SIGINT, small_batches=False)
+    assert job.wait() == 130, job.output()
+    check(lake)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_when_a_run_is_given_up(lake: Lake, aws: AwsStandIn, when: str) -> None:
+    """Whether that was noted or not: a run that was begun is not called complete over an outage."""
+    begun = Job(lake.root, "backfill", "--workers", "1", point=Point("lake.store:put_new", "after", 2))
+    assert begun.wait() == -signal.SIGKILL, begun.output()
+    client = aws.client("dynamodb")
+    (there,) = client.describe_kinesis_streaming_destination(TableName="orders")["KinesisDataStreamDestinations"]
+    client.disable_kinesis_streaming_destination(TableName="orders", StreamArn=there["StreamArn"])
+    killed = Job(lake.root, "backfill", point=Point("lake.store:put_new", when))
+    assert killed.wait() == -signal.SIGKILL, killed.output()
+    refused = Job(lake.root, "backfill")
+    assert refused.wait() == 1 and "enable-kinesis" in refused.output(), refused.output()
+    enable(aws, there["StreamArn"])
+    (report,) = json.loads(dynalake(lake.root, "backfill", "--json").out)
+    assert (report["items"], report["resumed"]) == (ITEMS, False)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random(lake: Lake, seed: int) -> None:
     check_random_kills(lake, seed)

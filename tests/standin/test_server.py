@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -270,3 +271,26 @@ def test_the_clock_runs_by_itself_at_a_rate() -> None:
                 break
             threading.Event().wait(0.02)
         assert len(lines(objects(aws))) == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Content-Length: 10\r\n\r\n",
+        b"Content-Length: 10\r\n\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\na\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ],
+)
+def test_half_a_request_asks_for_nothing(aws: AwsStandIn, capfd: pytest.CaptureFixture[str], sent: bytes) -> None:
+    """A client that is killed leaves no half an object behind, and is no failure of the server's."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="raw")
+    host, _, port = aws.endpoint_url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"PUT /raw/key HTTP/1.1\r\nHost: localhost\r\n" + sent)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert s3.list_objects_v2(Bucket="raw")["KeyCount"] == 0
+    assert "Traceback" not in capfd.readouterr().err
