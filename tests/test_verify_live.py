@@ -15,7 +15,7 @@ import standin
 from lake.changes import Surface
 from proof.report import Report
 from tests.lakes import compacted, new_lake, only_table, refreshed
-from tests.tables import SECOND_US, START_US, FakeDynamoDB, Pipeline, check, kinds
+from tests.tables import SECOND_US, START_US, FakeDynamoDB, Pipeline, check, item, kinds
 
 HEAVY_MAX = 6  # compactions and refreshes while verify is at work: they cost most of a test's time
 POLLS_AT_WORK = 3
@@ -210,7 +210,7 @@ def test_waiting_ends_early() -> None:
     try:
         world = World(root, random.Random(7))
         world.source.at_work = lambda: None
-        world.write()
+        world.pipeline.table.put(item("i1", v="new"), world.source.now_us)
         world.polls = POLLS_AT_WORK
         assert only_table(world.lake).name == "orders"
         report = world.verify()
