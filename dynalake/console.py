@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -97,6 +97,11 @@ def print_reports(reports: Sequence[Any], as_json: bool) -> None:
         print_rows(list(rows[0]), [list(row.values()) for row in rows])
     else:
         print("no tables registered; next: dynalake add-table NAME --hash-key NAME:TYPE")
+
+
+def in_words(counts: Mapping[str, Any], names: Sequence[str]) -> str:
+    """`3 objects, 1,203 changes`: those of the named counts that are not zero."""
+    return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name))
 
 
 def _cell(value: Any) -> str:

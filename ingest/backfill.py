@@ -91,7 +91,7 @@ def backfill(
     stays, and the next call goes on from there.
     """
     described = dynamodb.describe(table.dynamodb_name)
-    _require_same_keys(table, described)
+    described.require_keys("backfill", table)
     found, is_new = _find_run(lake, table, dynamodb, described, workers, again)
     run = found.manifest
     if found.is_finished:
@@ -105,15 +105,6 @@ def backfill(
     _require_no_gap(lake, table, dynamodb, found)
     finish_run(lake, table, found, report.items_of_run, dynamodb.server_us())
     return report
-
-
-def _require_same_keys(table: TableConfig, described: DescribedTable) -> None:
-    if described.keys != table.keys:
-        raise ConfigError(
-            "backfill", table.name, expected=f"a table with the key {' '.join(map(str, table.keys.attributes))}",
-            got=" ".join(map(str, described.keys.attributes)),
-            remedy="A table made anew with other keys needs a lake of its own",
-        )  # fmt: skip
 
 
 def _find_run(

@@ -47,4 +47,4 @@ def _wait(outcomes: SimpleQueue[Exception | None], running: int) -> None:
         for _ in range(running):
             outcomes.get(timeout=max(0.0, until - time.monotonic()))
     except Empty:
-        pass
+        pass  # the rest are left behind, as `work_off` says

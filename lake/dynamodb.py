@@ -20,6 +20,7 @@ import msgspec
 
 from lake.aws import aws_client, aws_faults
 from lake.changes import Surface
+from lake.config import TableConfig
 from lake.errors import ConfigError, LakeError, TransientError
 from lake.keys import KeyAttribute, KeySchema
 
@@ -32,20 +33,27 @@ _IMAGES = "NEW_AND_OLD_IMAGES"
 
 @dataclass(frozen=True, slots=True)
 class DescribedTable:
-    """What DescribeTable says; `items` and `size_bytes` are DynamoDB's estimates, some hours old.
+    """What DescribeTable says; `items` is DynamoDB's estimate, some hours old.
 
     `table_id` tells a table from another one made under its name later, `stream_arn` (of native Streams) a
     stream from the one before it was disabled.
     """
 
     name: str
-    arn: str
     table_id: str
     keys: KeySchema
     items: int
-    size_bytes: int
     stream_view: str | None
     stream_arn: str | None = None
+
+    def require_keys(self, operation: str, table: TableConfig) -> None:
+        """Raises ConfigError where the table has other keys than were registered."""
+        if self.keys != table.keys:
+            raise ConfigError(
+                operation, table.name, expected=f"a table with the key {' '.join(map(str, table.keys.attributes))}",
+                got=" ".join(map(str, self.keys.attributes)),
+                remedy="A table made anew with other keys needs a lake of its own",
+            )  # fmt: skip
 
 
 class StreamingOff(ConfigError):
@@ -105,11 +113,9 @@ class DynamoDB:
         stream = table.get("StreamSpecification") or {}
         return DescribedTable(
             name=table["TableName"],
-            arn=table.get("TableArn", ""),
             table_id=table.get("TableId", ""),
             keys=KeySchema(*keys),
             items=table.get("ItemCount", 0),
-            size_bytes=table.get("TableSizeBytes", 0),
             stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
             stream_arn=table.get("LatestStreamArn") if stream.get("StreamEnabled") else None,
         )

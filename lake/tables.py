@@ -213,9 +213,9 @@ def _commit(table: Table, transaction: Transaction, commit: str, what: str) -> N
     try:
         with catalog_faults(f"commit {what} of", name):
             transaction.commit_transaction()
-    except (CommitStateUnknown, TransientError) as lost:
-        if isinstance(lost, CommitConflict):
-            raise
+    except CommitConflict:
+        raise
+    except (CommitStateUnknown, TransientError):
         try:
             with catalog_faults("look for the commit in", name):
                 now = table.catalog.load_table(table.name())

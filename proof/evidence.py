@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -138,7 +138,7 @@ class Evidence:
                 result = judge(suspect.reads, suspect.until_us, suspect.row, suspect.changes, self._table.surface)
                 judged.add(suspect.item_key, result.verdict)
                 if result.verdict == "state damaged":
-                    findings.add(*_finding(suspect.item_key, "state damaged", _damaged_attributes(suspect, result)))
+                    findings.add(*finding(suspect.item_key, "state damaged", _damaged_attributes(suspect, result)))
         still: Verdict = "pending"
         self.con.execute("DELETE FROM evidence.pending")
         self.con.execute(f"INSERT INTO evidence.pending SELECT item_key FROM evidence.judged WHERE verdict = '{still}'")
@@ -169,7 +169,7 @@ class Evidence:
         with self.writer("findings") as findings:
             for suspect in self._suspects():
                 latest = suspect.reads[-1].image
-                findings.add(*_finding(suspect.item_key, _kind(suspect), _attributes(latest, suspect.row)))
+                findings.add(*finding(suspect.item_key, _kind(suspect), _attributes(latest, suspect.row)))
 
     def count(self, table: str) -> int:
         row = self.con.execute(f"SELECT count(*) FROM evidence.{table}").fetchone()
@@ -260,13 +260,9 @@ def _kind(suspect: Suspect) -> Kind:
     return "extra in the lake" if latest is None else "differs"
 
 
-def _finding(item_key: str, kind: Kind, attributes: Iterable[AttributeDifference]) -> tuple[str, int, str]:
-    return item_key, KINDS.index(kind), json.dumps([asdict(one) for one in attributes])
-
-
 def finding(item_key: str, kind: Kind, attributes: Sequence[AttributeDifference]) -> tuple[str, int, str]:
     """A row of `findings`."""
-    return _finding(item_key, kind, attributes[:ATTRIBUTES_SHOWN_MAX])
+    return item_key, KINDS.index(kind), json.dumps([asdict(one) for one in attributes[:ATTRIBUTES_SHOWN_MAX]])
 
 
 def _attributes(table: str | None, lake: str | None) -> list[AttributeDifference]:

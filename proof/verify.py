@@ -21,9 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lake.config import TableConfig
-from lake.dynamodb import DescribedTable
 from lake.engine import engine_faults
-from lake.errors import ConfigError
 from lake.lake import Lake
 from proof.compare import Compared, compare
 from proof.evidence import Evidence
@@ -62,7 +60,7 @@ class Settings:
 def verify(lake: Lake, table: TableConfig, source: Source, settings: Settings) -> Report:
     """Proves the lake equal to the table, or tells where it is not. Raises LakeError where it cannot be judged."""
     described = source.describe(table.dynamodb_name)
-    _require_same_keys(table, described)
+    described.require_keys("verify", table)
     folder = Path(tempfile.mkdtemp(prefix="dynalake-verify-"))
     try:
         scanned = scan_table(
@@ -71,15 +69,6 @@ def verify(lake: Lake, table: TableConfig, source: Source, settings: Settings) -
         return _Proof(lake, table, source, settings, scanned, folder).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _require_same_keys(table: TableConfig, described: DescribedTable) -> None:
-    if described.keys != table.keys:
-        raise ConfigError(
-            "verify", table.name, expected=f"a table with the key {' '.join(map(str, table.keys.attributes))}",
-            got=" ".join(map(str, described.keys.attributes)),
-            remedy="A table made anew with other keys needs a lake of its own",
-        )  # fmt: skip
 
 
 class _Proof:

@@ -36,11 +36,13 @@ def create(aws: AwsStandIn, name: str = "orders", keys: Sequence[tuple[str, str,
     return stream_arn
 
 
-def enable(aws: AwsStandIn, stream_arn: str, name: str = "orders", precision: str = "MICROSECOND") -> None:
+def enable(aws: AwsStandIn, stream_arn: str, name: str = "orders", precision: str = "MICROSECOND") -> str:
+    """Streaming on; gives the stream's ARN back."""
     aws.client("dynamodb").enable_kinesis_streaming_destination(
         TableName=name, StreamArn=stream_arn,
         EnableKinesisStreamingConfiguration={"ApproximateCreationDateTimePrecision": precision},
     )  # fmt: skip
+    return stream_arn
 
 
 class Writer:

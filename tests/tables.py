@@ -53,7 +53,7 @@ class FakeDynamoDB:
         assert name == self.table.name
         self._tell()
         keys = KeySchema(*(KeyAttribute(*one) for one in self.table.key_schema))  # type: ignore[arg-type]
-        return DescribedTable(name, "", "", keys, len(self.table.items), 0, None)
+        return DescribedTable(name, "", keys, len(self.table.items), None)
 
     def scan(self, name: str, segment: int, segments: int) -> Iterator[Page]:
         place = ""

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def stream(aws: AwsStandIn) -> str:
     """A table that streams."""
-    stream_arn = create(aws)
-    enable(aws, stream_arn)
-    return stream_arn
+    return enable(aws, create(aws))
 
 
 # Others at work meanwhile
@@ -256,7 +255,7 @@ def test_a_table_made_anew_under_its_name_is_scanned_anew(
     put(aws, *orders(3))
     run(lake)
     described = DynamoDB().describe("orders")
-    other = type(described)(described.name, described.arn, "another", described.keys, 0, 0, None)
+    other = replace(described, table_id="another")
     monkeypatch.setattr(DynamoDB, "describe", lambda self, name: (DynamoDB._call(
         self, "describe", name, "describe_table", TableName=name), other)[1])  # fmt: skip
     report = run(lake)

@@ -36,8 +36,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def stream(aws: AwsStandIn) -> str:
     """A table that streams, with items."""
-    stream_arn = create(aws)
-    enable(aws, stream_arn)
+    stream_arn = enable(aws, create(aws))
     put(aws, *orders(30))
     return stream_arn
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynalake.console import print_rows
+from dynalake.console import in_words, print_rows
 
 if TYPE_CHECKING:
     import standin
@@ -40,6 +40,7 @@ BUCKET, PREFIX = "airline-raw", "firehose/"
 RAW = f"s3://{BUCKET}/{PREFIX}"
 BEFORE_STREAMING = 0.25  # the share of the history that no stream ever sees
 MEMORY_MB = 2048
+FAULTS = ("duplicates", "held_back", "milliseconds", "skipped", "rewritten", "late", "poison", "unregistered")
 
 QUERIES = (
     (
@@ -188,7 +189,8 @@ def _chain(
     with stages.time("deliver the rest"):
         aws.deliver()
     reports += _compact(lake, table, settings, stages)
-    print(f"{len(later):,} more writes, streamed and delivered by Firehose with faults: {_text(aws.report.counts())}")
+    faults = in_words(aws.report.counts(), FAULTS)
+    print(f"{len(later):,} more writes, streamed and delivered by Firehose with faults: {faults}")
     with stages.time("queries"):
         _show_queries(lake)
     _show_what_happened(aws, lake, table, reports, filled)
@@ -237,10 +239,9 @@ def _new_lake(folder: Path, name: str) -> tuple[Lake, TableConfig]:
     from lake.dynamodb import DynamoDB
     from lake.lake import add_table, create_lake
 
-    create_lake(folder)
+    lake = create_lake(folder)
     (folder / MARKER).touch()
-    keys = DynamoDB().describe(name).keys
-    lake = add_table(create_lake(folder), TableConfig("", name, keys, buckets=4))
+    lake = add_table(lake, TableConfig("", name, DynamoDB().describe(name).keys, buckets=4))
     return lake, lake.config.table(name)
 
 
@@ -275,11 +276,6 @@ def _switch_precision(aws: AwsStandIn, name: str, stream_arn: str) -> None:
         TableName=name, StreamArn=stream_arn,
         UpdateKinesisStreamingConfiguration={"ApproximateCreationDateTimePrecision": "MILLISECOND"},
     )  # fmt: skip
-
-
-def _text(counts: dict[str, int]) -> str:
-    wanted = ("duplicates", "held_back", "milliseconds", "skipped", "rewritten", "late", "poison", "unregistered")
-    return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in wanted if counts.get(name))
 
 
 def _show_queries(lake: Lake) -> None:

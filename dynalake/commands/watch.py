@@ -15,13 +15,14 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from dynalake.console import AsJson, Memory, Tables, now_us, print_json_line, seconds_of, show_error
+from dynalake.console import AsJson, Memory, Tables, in_words, now_us, print_json_line, seconds_of, show_error
 
 if TYPE_CHECKING:
     from compaction.watch import Happened
 
 NAME = "watch"
 EXAMPLE = "dynalake watch --every 5m --refresh-every 1d"
+COUNTS = ("objects", "changes", "duplicates", "late", "dead_letters", "touched", "removed", "buckets", "conflicts")
 
 
 def run(
@@ -94,17 +95,10 @@ def _tell(happened: Happened, live: Status | None, as_json: bool) -> None:
     if as_json and did_something:
         print_json_line({"at": _clock(), "job": happened.kind, **report})
     elif did_something:
-        print(f"{_clock()} {happened.table} {happened.kind}: {_counts(report)}", flush=True)
+        print(f"{_clock()} {happened.table} {happened.kind}: {in_words(report, COUNTS)}", flush=True)
     if live is not None:
         live.update(f"{happened.table}: {happened.kind}, its tail is {happened.tail_share:.1%} of its state")
 
 
 def _clock() -> str:
     return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def _counts(report: dict[str, Any]) -> str:
-    wanted = (
-        "objects", "changes", "duplicates", "late", "dead_letters", "touched", "removed", "buckets", "conflicts"
-    )  # fmt: skip
-    return ", ".join(f"{report[name]:,} {name.replace('_', ' ')}" for name in wanted if report.get(name))
