@@ -86,7 +86,8 @@ def open_catalog(lake: Lake) -> Catalog:
     with catalog_faults("open catalog", database):
         catalog = _glue(files | settings) if settings["type"] == "glue" else _other(settings | files)
         catalog.create_namespace_if_not_exists(database)
-        if not catalog.list_tables(database) and _has_data(lake):
+        # Looked at once more: of two first jobs at once the other may have made the tables before its data was listed.
+        if not catalog.list_tables(database) and _has_data(lake) and not catalog.list_tables(database):
             raise LakeError(
                 "open catalog", database, expected="the tables that the warehouse holds data of", got="none",
                 remedy=f"See to [catalog] in {layout.CONFIG}, and to who deleted the database's tables",

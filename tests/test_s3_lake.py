@@ -14,6 +14,7 @@ from botocore.httpsession import URLLib3Session
 
 import compaction.compact
 import lake.aws
+import lake.catalog
 from lake import store
 from lake.config import TableConfig
 from lake.errors import ConfigError
@@ -107,6 +108,22 @@ def test_a_database_that_was_emptied_is_not_begun_anew(shop: Lake) -> None:
 
 
 # Races
+
+
+def test_of_two_first_jobs_neither_takes_the_other_for_damage(shop: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one makes the tables and their data after this one has seen that there are none."""
+    land(shop, "1", record("1"))
+    original, entered = lake.catalog._has_data, []
+
+    def late(of: Lake) -> bool:
+        if not entered:
+            entered.append(of)
+            compacted(shop)
+        return original(of)
+
+    monkeypatch.setattr(lake.catalog, "_has_data", late)
+    assert compacted(shop).changes == 0 and entered
+    assert event_ids(shop) == ["1"]
 
 
 def test_the_loser_of_a_race_plans_anew(shop: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
