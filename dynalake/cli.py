@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -48,12 +49,15 @@ def _lake(
 def main() -> None:
     """Runs a command: exit 0, 1 for a fault (one line on stderr), 2 for wrong usage."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone is told of; not when Python ends
     except LakeError as fault:
         show_error(fault)
         sys.exit(1)
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output has gone: what is left of it goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as fault:
         show_error(
