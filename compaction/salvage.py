@@ -15,12 +15,11 @@ from lake.changes import Change
 from lake.config import TableConfig
 from lake.dead_letters import DeadLetter, spooled_dead_letters
 from lake.errors import PoisonError
-from lake.records import decode_record, parse_record, table_of
+from lake.records import UNREGISTERED, decode_record, parse_record, table_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
 HELD_BYTES = 8 << 20  # of records whose changes have not gone to DuckDB yet
 
 
@@ -78,7 +77,8 @@ def salvage(
 
 def _letter(staged: StagedObject, piece: Piece, fault: PoisonError, table: str | None, now_us: int) -> DeadLetter:
     raw = staged.raw
-    return DeadLetter(fault.reason, fault.detail, raw.uri, raw.etag, piece.number, piece.raw, table, now_us)
+    return DeadLetter(fault.reason, fault.detail, piece.raw, raw.uri, raw.etag, piece.number, table=table,
+                      found_at_us=now_us)  # fmt: skip
 
 
 def _columns(change: Change) -> tuple[Any, ...]:

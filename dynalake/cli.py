@@ -12,6 +12,7 @@ from dynalake.commands import (
     add_table,
     backfill,
     compact,
+    consume,
     dead_letters,
     demo,
     init,
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (init, add_table, backfill, compact, refresh, watch, sql, verify, status, dead_letters, demo):
+for module in (init, add_table, consume, backfill, compact, refresh, watch, sql, verify, status, dead_letters, demo):
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 

@@ -6,17 +6,21 @@ import base64
 import json
 import math
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -60,6 +64,37 @@ def seconds_of(text: str, option: str) -> float:
     if match is None or (not match[2] and float(match[1])):
         raise typer.BadParameter(f"expected a duration such as 90s, 10m, 2h or 1d, found {text!r}", param_hint=option)
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
+
+
+@contextmanager
+def stop_signal(what: str) -> Iterator[threading.Event]:
+    """An event that is set by the first SIGINT or SIGTERM; the second does what it always does."""
+    stop = threading.Event()
+
+    def first(number: int, _: Any) -> None:
+        stop.set()
+        signal.signal(number, usual[number])
+        print(f"dynalake: {what}; once more stops at once", file=sys.stderr)
+
+    usual: dict[int, Any] = {n: signal.signal(n, first) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def live_line(text: str) -> Iterator[Status | None]:
+    """A line on the terminal that says what goes on now; none where nobody looks."""
+    console = Console(stderr=True)
+    with console.status(text) if console.is_terminal else nullcontext() as status:
+        yield status
+
+
+def clock() -> str:
+    """The present, for people."""
+    return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:

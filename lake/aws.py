@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from lake.errors import ConfigError, LakeError, TransientError
 
+T = TypeVar("T")
 ATTEMPTS_MAX = 8  # of one request, with botocore's growing waits between: about a minute
 CONNECT_SECONDS_MAX = 10
 READ_SECONDS_MAX = 30  # an endpoint that is silent for longer hangs
@@ -24,7 +27,8 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "No
 _MISSING = {"ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "EntityNotFoundException",
             "TableNotFoundException", "404"}  # fmt: skip
 _THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
-              "LimitExceededException", "TooManyRequestsException", "SlowDown", "RequestThrottled"}  # fmt: skip
+              "LimitExceededException", "TooManyRequestsException", "SlowDown", "RequestThrottled",
+              "KMSThrottlingException"}  # fmt: skip
 SERVER_ERROR = 500
 _AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?/?$")
 
@@ -53,6 +57,32 @@ def aws_client(service: str, attempts: int | None = None) -> Any:
             return _cached_client(service, _session(), attempts)
         except ValueError as fault:  # an endpoint that is no URL
             raise ConfigError(f"reach {service}", "", got=str(fault), remedy="Check the AWS settings") from fault
+
+
+_ANSWER = "dynalake"  # where the text of an answer is passed through botocore
+
+
+def take_as_text(client: Any, service: str, *operations: str) -> None:
+    """Has answers to these operations pass by botocore's parser, which builds an object of every value."""
+    for operation in operations:
+        client.meta.events.register(
+            f"before-parse.{service}.{operation}", _pass_by, unique_id=f"dynalake-{service}-{operation}"
+        )
+
+
+def _pass_by(response_dict: Any, customized_response_dict: Any, **_: Any) -> None:
+    if response_dict["status_code"] == 200:
+        customized_response_dict[_ANSWER] = response_dict["body"]
+        response_dict["body"] = b"{}"
+
+
+def answer_of(answer: Any, decoder: msgspec.json.Decoder[T], service: str) -> T:
+    """An answer that was taken as text. Raises TransientError where that is not the JSON it should be."""
+    try:
+        return decoder.decode(answer[_ANSWER])
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise TransientError("read", f"an answer of {service}", expected="its JSON", got=str(fault),
+                             remedy="Run it again") from fault  # fmt: skip
 
 
 def _session() -> Any:

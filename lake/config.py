@@ -12,12 +12,14 @@ from lake.changes import Surface
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.layout import lake_name
+from lake.masks import Mask, parse_masks
 from lake.records import TableRules
 
 FORMAT = 1
 BUCKETS_MAX = 4096
-_LAKE_SETTINGS = {"format", "catalog", "tables"}
-_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets"}
+MASK_SECRET = "env:DYNALAKE_MASK_SECRET"  # where the secret is, unless lake.toml says otherwise
+_LAKE_SETTINGS = {"format", "catalog", "masks", "poison", "tables"}
+_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets", "masks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,11 @@ class TableConfig:
     keys: KeySchema
     surface: Surface = "kds"
     buckets: int = 16
+    masks: tuple[Mask, ...] = ()
 
     @property
     def rules(self) -> TableRules:
-        return TableRules(self.dynamodb_name, self.keys, self.surface)
+        return TableRules(self.dynamodb_name, self.keys, self.surface, must_be_masked=bool(self.masks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class LakeConfig:
 
     tables: Mapping[str, TableConfig] = field(default_factory=dict)
     catalog: Mapping[str, str] = field(default_factory=dict)  # none: the file catalog.db in the lake's folder
+    mask_secret: str = MASK_SECRET
+    poison_queue_url: str | None = None
+
+    @property
+    def has_masks(self) -> bool:
+        return any(table.masks for table in self.tables.values())
 
     def table(self, name: str) -> TableConfig:
         """A table by its name in the lake or in DynamoDB. Raises ConfigError, also where the name is that of two."""
@@ -84,7 +93,18 @@ def parse_config(text: str, where: str) -> LakeConfig:
                 "read", f"{where} [tables.{name}]", expected="a name and a DynamoDB table of its own",
                 got=f"those of [tables.{clashes[0]}]", remedy="Rename or remove one of them",
             )  # fmt: skip
-    return LakeConfig(found, _catalog(document.get("catalog", {}), f"{where} [catalog]"))
+    catalog = _catalog(document.get("catalog", {}), f"{where} [catalog]")
+    secret = _setting(document, "masks", "secret", where) or MASK_SECRET
+    return LakeConfig(found, catalog, secret, _setting(document, "poison", "queue_url", where))
+
+
+def _setting(document: Mapping[str, Any], section: str, name: str, where: str) -> str | None:
+    """The one text in a section that holds nothing else."""
+    place, found = f"{where} [{section}]", document.get(section, {})
+    if not isinstance(found, dict) or not isinstance(found.get(name), str | None):
+        raise ConfigError("read", place, expected=f'{name} = "…"', got=repr(found))
+    _refuse_unknown(found, {name}, place)
+    return found.get(name)
 
 
 def _catalog(section: Any, place: str) -> dict[str, str]:
@@ -115,7 +135,8 @@ def _table(name: str, section: Any, where: str) -> TableConfig:
     keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
     if keys.range_key and keys.range_key.name == keys.hash_key.name:
         raise ConfigError("read", place, expected="two attributes as hash key and range key", got=f"{hash_key!r} twice")
-    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets)
+    masks = parse_masks(section.get("masks", {}), keys, place)
+    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets, masks)
 
 
 def _refuse_unknown(section: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -142,6 +163,9 @@ def table_section(table: TableConfig) -> str:
     if table.keys.range_key:
         lines.append(f"range_key = {_text(str(table.keys.range_key))}")
     lines += [f"surface = {_text(table.surface)}", f"buckets = {table.buckets}"]
+    if table.masks:
+        lines.append(f"\n[tables.{table.name}.masks]")
+        lines += [f"{_text(mask.text)} = {_text(mask.action)}" for mask in table.masks]
     return "\n".join(lines) + "\n"
 
 

@@ -1,8 +1,10 @@
 """Dead letters: what could not be taken in, with its bytes, its reason and its place.
 
-One object of gzipped NDJSON for each raw object and table, named by what it was read from: reading the same
-input again writes the same object. A letter's `id` is the hash of its bytes, so a poison record that comes
-twice, by a replay or a rewritten object, is one dead letter.
+One object of gzipped NDJSON for each raw object, or stretch of a stream, and table, named by what it was read from:
+reading the same input again writes the same object. A letter's `id` is the hash of its bytes, so a poison record
+that comes twice, by a replay or a rewritten object, is one dead letter.
+
+Where masks may concern a record, its bytes are sealed, and nothing is told that was found in them.
 """
 
 from __future__ import annotations
@@ -14,30 +16,59 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lake.errors import ConfigError, LakeError
+from lake.masks import MaskKey
 from lake.store import BEING_WRITTEN, RawObject, download, is_s3, list_objects
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that cannot be taken in. `record` is its ordinal in the object, from 1; `table` in DynamoDB."""
+    """A record that cannot be taken in. `table` is its name in DynamoDB, where known; `raw` its bytes, or their seal.
+
+    Its place is either an `object`, its `etag` and the `record`'s ordinal in it, from 1; or `stream`, `shard_id` and
+    `sequence_number`, all empty where they do not apply.
+    """
 
     reason: str
     detail: str
-    object: str
-    etag: str
-    record: int
     raw: bytes
+    object: str = ""
+    etag: str = ""
+    record: int = 0
+    stream: str = ""
+    shard_id: str = ""
+    sequence_number: str = ""
     table: str | None = None
     found_at_us: int = 0
+    is_sealed: bool = False
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            place = f"{self.object}\n{self.etag}\n{self.record}\n{self.shard_id}\n{self.sequence_number}"
+            object.__setattr__(self, "id", hashlib.sha256(self.raw or place.encode()).hexdigest()[:32])
 
     @property
-    def id(self) -> str:
-        place = b"" if self.raw else f"{self.object}\n{self.etag}\n{self.record}".encode()
-        return hashlib.sha256(self.raw or place).hexdigest()[:32]
+    def place(self) -> str:
+        """Where it was found, in words."""
+        if self.object:
+            return f"{self.object} record {self.record}"
+        return f"{self.stream} {self.shard_id} {self.sequence_number}".replace("  ", " ")
+
+
+def sealed(letter: DeadLetter, key: MaskKey) -> DeadLetter:
+    """The letter with its bytes sealed: also what was wrong with them may tell of them, and so may their hash."""
+    identity = key.identity(letter.raw) if letter.raw else letter.id
+    return replace(letter, detail="sealed", raw=key.seal(letter.raw), is_sealed=True, id=identity)
+
+
+def letter_line(letter: DeadLetter) -> bytes:
+    """A letter as a line of its object."""
+    fields = asdict(letter) | {"raw": base64.b64encode(letter.raw).decode()}
+    return json.dumps(fields).encode() + b"\n"
 
 
 @contextmanager
@@ -51,9 +82,7 @@ def spooled_dead_letters(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
             if file is None:
                 out = opened.enter_context(path.open("wb"))
                 file = opened.enter_context(gzip.GzipFile("", "wb", fileobj=out, mtime=0))
-            fields = {name: getattr(letter, name) for name in ("id", *DeadLetter.__slots__) if name != "raw"}
-            line = json.dumps({**fields, "raw": base64.b64encode(letter.raw).decode()})
-            file.write(line.encode() + b"\n")
+            file.write(letter_line(letter))
 
         yield add
 
@@ -64,21 +93,20 @@ def read_dead_letters(place: str) -> Iterator[DeadLetter]:
     with tempfile.TemporaryDirectory(prefix="dynalake-letters-") as scratch:
         for one in _objects(place):
             path = download(one, Path(scratch))
-            for identity, letter in _letters(one.uri, path):
-                if identity not in seen:
-                    seen.add(identity)
+            for letter in _letters(one.uri, path):
+                if letter.id not in seen:
+                    seen.add(letter.id)
                     yield letter
             if is_s3(one.uri):
                 path.unlink()
 
 
-def _letters(uri: str, path: Path) -> Iterator[tuple[str, DeadLetter]]:
+def _letters(uri: str, path: Path) -> Iterator[DeadLetter]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 fields = json.loads(line)
-                identity = fields.pop("id")
-                yield identity, DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
+                yield DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
     except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
         raise LakeError(
             "read dead letters", uri, expected="a file that is whole", got=str(fault),

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from lake.aws import aws_client, aws_faults
+from lake.aws import answer_of, aws_client, aws_faults, take_as_text
 from lake.changes import Surface
 from lake.config import TableConfig
 from lake.errors import ConfigError, LakeError, TransientError
@@ -27,7 +27,6 @@ from lake.keys import KeyAttribute, KeySchema
 KEYS_MAX = 100  # of one BatchGetItem
 UNPROCESSED_MAX = 10  # answers in a row that leave keys over
 MARGIN_SECONDS = 5  # between the clocks inside DynamoDB, and the precision of its times: a second on native Streams
-_ANSWER = "dynalake"  # where the text of an answer is passed through botocore
 _IMAGES = "NEW_AND_OLD_IMAGES"
 
 
@@ -90,15 +89,16 @@ class _Got(msgspec.Struct):
     UnprocessedKeys: dict[str, Any] = {}
 
 
+_SCANNED, _GOT = msgspec.json.Decoder(_Scanned), msgspec.json.Decoder(_Got)
+
+
 class DynamoDB:
     """A client that may be shared by threads."""
 
     def __init__(self, client: Any = None) -> None:
         self._client = client or aws_client("dynamodb")
         self._lock, self._server_us = Lock(), 0
-        events = self._client.meta.events
-        for operation in ("Scan", "BatchGetItem"):
-            events.register(f"before-parse.dynamodb.{operation}", _pass_by, unique_id=f"dynalake-{operation}")
+        take_as_text(self._client, "dynamodb", "Scan", "BatchGetItem")
 
     def server_us(self) -> int:
         """The latest time that DynamoDB has told, in UTC microseconds: whole seconds, rounded down. It never falls."""
@@ -157,7 +157,7 @@ class DynamoDB:
             if start_key is not None:
                 request["ExclusiveStartKey"] = _boto_key(start_key)
             read_us = self._read_us()
-            answer = self._decoded(self._call("scan", name, "scan", **request), _Scanned)
+            answer = answer_of(self._call("scan", name, "scan", **request), _SCANNED, "DynamoDB")
             next_key = bytes(answer.LastEvaluatedKey).decode()
             start_key = None if next_key == "null" else next_key
             units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
@@ -176,8 +176,8 @@ class DynamoDB:
             while wanted:
                 read_us = self._read_us()
                 request = {name: {"Keys": wanted, "ConsistentRead": True}}
-                parsed = self._call("read items of", name, "batch_get_item", RequestItems=request)
-                answer = self._decoded(parsed, _Got)
+                got = self._call("read items of", name, "batch_get_item", RequestItems=request)
+                answer = answer_of(got, _GOT, "DynamoDB")
                 items = answer.Responses.get(name, [])
                 if items:
                     yield Page([bytes(item) for item in items], None, read_us)
@@ -211,20 +211,6 @@ class DynamoDB:
         with self._lock:
             self._server_us = max(self._server_us, at_us)
         return answer
-
-    def _decoded(self, answer: Any, kind: Any) -> Any:
-        try:
-            return msgspec.json.decode(answer[_ANSWER], type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            raise TransientError("read", "an answer of DynamoDB", expected="its JSON", got=str(fault),
-                                 remedy="Run it again") from fault  # fmt: skip
-
-
-def _pass_by(response_dict: Any, customized_response_dict: Any, **_: Any) -> None:
-    """Hands the answer's text past botocore's parser, which would build an object of every value."""
-    if response_dict["status_code"] == 200:
-        customized_response_dict[_ANSWER] = response_dict["body"]
-        response_dict["body"] = b"{}"
 
 
 def _boto_key(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lake.keys import KeySchema
 
 RECORD_BYTES_MAX = 16 * 1024 * 1024  # Kinesis' own limit is 10 MiB, by setting
 FUTURE_US_MAX = 24 * 3600 * 1_000_000  # a later time would freeze its item: nothing could come after it
+UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _STREAM_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([^/]+)/stream/.*")
 
@@ -32,6 +33,7 @@ class TableRules:
     dynamodb_name: str
     keys: KeySchema
     surface: Surface
+    must_be_masked: bool = False  # raw records of a table with masks bear a sign that they went through them
 
 
 def created_at_us(value: int) -> int:
@@ -90,6 +92,8 @@ def decode_record(record: dict[str, Any], table: TableRules, now_us: int) -> Cha
     source = lake.get("source") or "stream"
     if source not in SOURCES or ((op == "READ") != (source != "stream") and op != "REMOVE"):
         raise PoisonError("contradictory", f"a {op} of source {source!r}")
+    if table.must_be_masked and not _text_or_none(lake.get("masks")):
+        raise PoisonError("unmasked", "it landed without the masks of its table in lake.toml")
     created = _time(body.get("ApproximateCreationDateTime"), now_us)
     sequence = _sequence_number(body, lake, source, table)
     new, old = _images(op, body)

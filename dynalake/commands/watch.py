@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.status import Status
 
-from dynalake.console import AsJson, Memory, Tables, in_words, now_us, print_json_line, seconds_of, show_error
+from dynalake.console import (
+    AsJson,
+    Memory,
+    Tables,
+    clock,
+    in_words,
+    live_line,
+    now_us,
+    print_json_line,
+    seconds_of,
+    show_error,
+    stop_signal,
+)
 
 if TYPE_CHECKING:
     from compaction.watch import Happened
@@ -45,38 +51,12 @@ def run(
     from compaction.watch import Pace, watch
 
     pace = Pace(seconds_of(every, "--every"), seconds_of(refresh_every, "--refresh-every"), refresh_share / 100)
-    with _stop_signal() as stop, _live_line() as live:
+    with stop_signal("stopping when this job is done") as stop, live_line("opening the lake") as live:
         events = watch(
             context.obj.uri, tables or [], pace, lambda: Settings(now_us(), memory_mb), lambda s: not stop.wait(s)
         )
         for happened in events:
             _tell(happened, live, as_json)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that is set by the first SIGINT or SIGTERM; the second does what it always does."""
-    stop = threading.Event()
-
-    def first(number: int, _: Any) -> None:
-        stop.set()
-        signal.signal(number, usual[number])
-        print("dynalake: stopping when this job is done; once more stops at once", file=sys.stderr)
-
-    usual: dict[int, Any] = {n: signal.signal(n, first) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _live_line() -> Iterator[Status | None]:
-    """A line on the terminal that says what goes on now; none where nobody looks."""
-    console = Console(stderr=True)
-    with console.status("opening the lake") if console.is_terminal else nullcontext() as status:
-        yield status
 
 
 def _tell(happened: Happened, live: Status | None, as_json: bool) -> None:
@@ -93,12 +73,8 @@ def _tell(happened: Happened, live: Status | None, as_json: bool) -> None:
     report = asdict(happened.report)
     did_something = any(report[name] for name in ("objects", "buckets") if name in report)
     if as_json and did_something:
-        print_json_line({"at": _clock(), "job": happened.kind, **report})
+        print_json_line({"at": clock(), "job": happened.kind, **report})
     elif did_something:
-        print(f"{_clock()} {happened.table} {happened.kind}: {in_words(report, COUNTS)}", flush=True)
+        print(f"{clock()} {happened.table} {happened.kind}: {in_words(report, COUNTS)}", flush=True)
     if live is not None:
         live.update(f"{happened.table}: {happened.kind}, its tail is {happened.tail_share:.1%} of its state")
-
-
-def _clock() -> str:
-    return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"

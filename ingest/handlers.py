@@ -1,0 +1,164 @@
+"""The Lambda functions: a consumer behind an event source mapping, and the transformation for Firehose.
+
+Set `DYNALAKE_LAKE` to the lake. `stream_handler` is for mappings of a Kinesis stream or of a native DynamoDB stream
+with `ReportBatchItemFailures`; `firehose_handler` is for a delivery stream's processing configuration.
+
+AWS: "Using AWS Lambda with Amazon Kinesis" and "… with DynamoDB Streams" (partial batch responses), and "Data
+transformation" in the Firehose guide (what goes in and out, 6 MB).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from ingest.capture import Captured, Landing, Origin, StreamRecord, plan_landing
+from ingest.landing import LiveLake, land
+from ingest.metrics import metrics_line
+from lake.errors import ConfigError, LakeError, TransientError
+
+RESPONSE_BYTES_MAX = 6_000_000  # a little less than Lambda takes
+_ANSWER_BYTES = 150  # of one record's answer, beside its data
+_opened: dict[str, LiveLake] = {}  # lives as long as Lambda keeps the process
+
+
+def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
+    """Lands a batch of an event source mapping; poison counts as handled, it is in the dead letters.
+
+    Where nothing could be landed for now, the answer names the batch's lowest sequence number, and Lambda brings it
+    again from there. Raises LakeError for what does not pass by itself: then the function's errors tell of it.
+    """
+    given = event.get("Records") or []
+    if not given:
+        return {"batchItemFailures": []}
+    origin, records = _records_of(given)
+    lake, now_us = _lake(), _now_us()
+    failures: list[dict[str, str]] = []
+    landing = None
+    try:
+        landing = plan_landing([lake.capture(records, origin, now_us)], origin, set(lake.names))
+        land(landing, lake.lake, lake.names, _log)
+    except (TransientError, OSError) as fault:
+        _log(fault)
+        failures = [{"itemIdentifier": records[0].sequence_number}]
+    age_us = now_us - records[0].arrived_us
+    print(metrics_line(origin, None if failures else landing, len(records), age_us, now_us), flush=True)
+    return {"batchItemFailures": failures}
+
+
+def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]:
+    """Answers for each record: Ok with `_lake`, masks and a newline; Dropped where it is a dead letter by now.
+
+    What would make the answer too large lands as an object beside Firehose's. What cannot be kept in any way is
+    ProcessingFailed, and stays with Firehose, in its error prefix. Raises LakeError where the lake cannot be read.
+    """
+    stream = _name_of(event.get("sourceKinesisStreamArn") or event.get("deliveryStreamArn") or "firehose")
+    lake, now_us = _lake(), _now_us()
+    answers: list[dict[str, str]] = []
+    poison: list[tuple[int, Captured]] = []
+    overflow: list[tuple[int, Captured]] = []
+    size, oldest_us = 0, now_us
+    for n, given in enumerate(event["records"]):
+        shard_id, record = _firehose_record(given)
+        oldest_us = min(oldest_us, record.arrived_us)
+        captured = lake.capture([record], Origin(stream, shard_id), now_us)
+        answer = {"recordId": given["recordId"], "result": "Dropped"}
+        answers.append(answer)
+        if captured.letters:
+            poison.append((n, captured))
+            continue
+        data = base64.b64encode(captured.lines[0].text).decode()
+        size += len(data) + _ANSWER_BYTES
+        if size > RESPONSE_BYTES_MAX:
+            size -= len(data)
+            overflow.append((n, captured))
+        else:
+            answer |= {"result": "Ok", "data": data}
+    landed = [_land_beside(part, Origin(stream), lake, answers) for part in (poison, overflow) if part]
+    origin = Origin(stream)
+    total = _total(origin, answers, [one for one in landed if one is not None], oldest_us)
+    print(metrics_line(origin, total, len(answers), now_us - oldest_us, now_us), flush=True)
+    return {"records": answers}
+
+
+def _land_beside(
+    part: list[tuple[int, Captured]], origin: Origin, lake: LiveLake, answers: list[dict[str, str]]
+) -> Landing | None:
+    """Lands what Firehose is not to deliver; where that fails, these records stay with Firehose."""
+    landing = plan_landing([captured for _, captured in part], origin, set(lake.names))
+    try:
+        land(landing, lake.lake, lake.names, _log)
+        return landing
+    except (LakeError, OSError) as fault:
+        _log(fault)
+        for n, _ in part:
+            answers[n]["result"] = "ProcessingFailed"
+        return None
+
+
+def _total(origin: Origin, answers: list[dict[str, str]], landed: list[Landing], oldest_us: int) -> Landing:
+    """What was done with a transformation's records, as a landing has it."""
+    letters = {n: one for n, landing in enumerate(landed) for one in landing.letters.values()}
+    taken = sum(answer["result"] == "Ok" for answer in answers) + sum(landing.changes for landing in landed)
+    by_table: dict[str | None, Any] = {str(n): one for n, one in letters.items()}
+    duplicates = sum(landing.duplicates for landing in landed)
+    return Landing(origin, None, b"", by_table, "", len(answers), taken, duplicates, oldest_us)
+
+
+def _records_of(given: list[dict[str, Any]]) -> tuple[Origin, list[StreamRecord]]:
+    """The records of an event source mapping's batch, all of one shard, and where they come from."""
+    first = given[0]
+    stream = _name_of(first["eventSourceARN"])
+    if "kinesis" not in first:  # native DynamoDB Streams: each is the change itself, and the shard is not told
+        return Origin(stream), [
+            StreamRecord(msgspec.json.encode(one), one["dynamodb"]["SequenceNumber"], _created_us(one)) for one in given
+        ]
+    records = [
+        StreamRecord(
+            base64.b64decode(one["kinesis"]["data"]), one["kinesis"]["sequenceNumber"],
+            round(one["kinesis"]["approximateArrivalTimestamp"] * 1e6),
+        )
+        for one in given
+    ]  # fmt: skip
+    return Origin(stream, first["eventID"].rpartition(":")[0]), records
+
+
+def _created_us(record: dict[str, Any]) -> int:
+    created = record["dynamodb"].get("ApproximateCreationDateTime")
+    return round(created * 1e6) if isinstance(created, int | float) else _now_us()
+
+
+def _firehose_record(given: dict[str, Any]) -> tuple[str, StreamRecord]:
+    """Shard and record; a producer that puts into Firehose itself gives neither shard nor number."""
+    metadata = given.get("kinesisRecordMetadata") or {}
+    arrived_ms = metadata.get("approximateArrivalTimestamp") or given.get("approximateArrivalTimestamp") or 0
+    data = base64.b64decode(given["data"])
+    return metadata.get("shardId") or "", StreamRecord(data, metadata.get("sequenceNumber") or "", arrived_ms * 1_000)
+
+
+def _name_of(arn: str) -> str:
+    """The name in an ARN: of a Kinesis or delivery stream, or of the table that a DynamoDB stream is of."""
+    return arn.rsplit(":", 5)[-1].split("/")[1]
+
+
+def _lake() -> LiveLake:
+    uri = os.environ.get("DYNALAKE_LAKE", "")
+    if not uri:
+        raise ConfigError("capture", "the function", expected="its lake in the variable DYNALAKE_LAKE", got="none",
+                          remedy="Set it to s3://BUCKET/PREFIX")  # fmt: skip
+    if uri not in _opened:
+        _opened[uri] = LiveLake(uri, time.monotonic)
+    return _opened[uri]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def _log(fault: Exception) -> None:
+    print(json.dumps({"event": "landing failed", "fault": type(fault).__name__, "message": str(fault)}), flush=True)
