@@ -7,6 +7,7 @@ EXTRA ?=
 
 BIN := $(VENV)/bin
 SERVERS := .venv-servers
+NODE_SERVERS := .node-servers
 INSTALLED := $(VENV)/.installed
 PACKAGES := lake ingest compaction queries proof standin dynalake
 PYTHON_FILES := $(PACKAGES) tests $(wildcard benchmarks)
@@ -23,7 +24,7 @@ demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, 
 test: $(INSTALLED) ## set up, then the tests
 	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults and not extra"
 
-test-extra: $(INSTALLED) $(SERVERS)/.installed ## tests against servers of an environment of their own (EXTRA="-k ministack")
+test-extra: $(INSTALLED) $(SERVERS)/.installed $(NODE_SERVERS)/.installed ## tests against servers of an environment of their own (EXTRA="-k ministack")
 	$(BIN)/pytest -m extra $(EXTRA) tests/extra
 
 lint: $(INSTALLED) ## ruff, mypy and the import contracts
@@ -47,7 +48,7 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python -m benchmarks.backfill --items $$(($(RECORDS) / 5))
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
-	rm -rf .venv .venv-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-servers .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -59,3 +60,8 @@ $(SERVERS)/.installed: tests/extra/requirements.txt
 	$(PYTHON) -m venv $(SERVERS)
 	$(SERVERS)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
+
+# Without Node the tests of its servers skip.
+$(NODE_SERVERS)/.installed: tests/extra/node/package.json
+	if command -v node >/dev/null && command -v npm >/dev/null; then mkdir -p $(@D) && cp $< $(@D)/ && npm install \
+	  --prefix $(@D) --silent --ignore-scripts --no-audit --no-fund --no-package-lock && touch $@; fi

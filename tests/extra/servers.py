@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
-BIN = Path(__file__).resolve().parents[2] / ".venv-servers" / "bin"
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv-servers" / "bin"
+NODE = ROOT / ".node-servers" / "node_modules"
+PRELOAD = Path(__file__).parent / "node" / "preload.cjs"
 START_SECONDS_MAX = 60
 ACCESS_KEY, SECRET_KEY = "dynalake", "dynalake-secret"
 
@@ -31,11 +39,18 @@ def running(command: list[str], log: Path, port: int, environment: dict[str, str
     """The endpoint of a server, once it takes connections."""
     if not (BIN / command[0]).exists():
         pytest.skip(f"{command[0]} is not installed: make test-extra installs it")
+    with started([str(BIN / command[0]), *command[1:]], log, port, environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def started(
+    command: list[str], log: Path, port: int, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], stdout=out, stderr=out, cwd=log.parent,
-            env={**os.environ, **(environment or {})},
-        )  # fmt: skip
+            command, stdout=out, stderr=out, cwd=log.parent, env={**os.environ, **(environment or {})}
+        )
     try:
         until = time.monotonic() + START_SECONDS_MAX
         while True:
@@ -46,7 +61,7 @@ def running(command: list[str], log: Path, port: int, environment: dict[str, str
             except OSError:
                 assert time.monotonic() < until, log.read_text()[-2_000:]
                 time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        yield process
     finally:
         process.terminate()
         process.wait(30)
@@ -78,3 +93,46 @@ def seaweedfs(folder: Path) -> Iterator[str]:
                *(f"-{name}={port}" for name, port in zip(names, ports, strict=True))]  # fmt: skip
     with running(command, folder / "weed.txt", s3) as endpoint:
         yield endpoint
+
+
+@dataclass(frozen=True)
+class Kinesis:
+    endpoint: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def client(self) -> Any:
+        return boto3.client(
+            "kinesis", endpoint_url=self.endpoint, region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+        )  # fmt: skip
+
+    def expire_iterators(self) -> None:
+        """Moves the server's clock 301 seconds ahead."""
+        moves = self.log.read_text().count("the clock was moved")
+        self.process.send_signal(signal.SIGUSR2)
+        until = time.monotonic() + 10
+        while self.log.read_text().count("the clock was moved") == moves:
+            assert time.monotonic() < until, self.log.read_text()[-2_000:]
+            time.sleep(0.01)
+
+
+@contextmanager
+def kinesis_local(folder: Path) -> Iterator[Kinesis]:
+    """Kinesis whose shards split, merge and end as AWS's do, but for the sequence numbers at their bounds: a closed
+    shard's last is 2**63 - 1, a merged one's first that of a parent. Puts slow down as a shard fills: hold it to
+    some thousand records."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("kinesis-local needs Node, which is not installed")
+    package = NODE / "kinesis-local"
+    if not (package / "main.js").exists():
+        pytest.skip("kinesis-local is not installed: make test-extra installs it, with npm")
+    tls, plain = free_ports(2)
+    settings = {"KINESIS_MOCK_CERT_PATH": str(package / "server.json"), "KINESIS_MOCK_TLS_PORT": str(tls),
+                "KINESIS_MOCK_PLAIN_PORT": str(plain), "SHARD_LIMIT": "1000", "LOG_LEVEL": "WARN",
+                **{f"{act}_DURATION": "1ms" for act in ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD",
+                                                        "MERGE_SHARDS", "UPDATE_SHARD_COUNT")}}  # fmt: skip
+    command = [node, "--require", str(PRELOAD), str(package / "main.js")]
+    log = folder / "kinesis-local.txt"
+    with started(command, log, plain, settings) as process:
+        yield Kinesis(f"http://127.0.0.1:{plain}", process, log)
