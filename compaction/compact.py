@@ -28,10 +28,13 @@ from compaction.settings import ATTEMPTS_MAX, DICTIONARY_MAX, ROW_GROUP_ROWS, Se
 from lake import layout
 from lake.catalog import catalog_faults, load_table, open_catalog
 from lake.config import TableConfig
+from lake.dead_letters import DeadLetter, sealed
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
+from lake.masks import MaskKey
+from lake.secret import open_mask_key
 from lake.sql import identifier, literal, parquet_sql
 from lake.store import RawObject, list_objects, put_copy
 from lake.tables import Output, append_files, batch_of, data_files, days_since_epoch
@@ -109,6 +112,7 @@ class _Job:
         self.others = [t.dynamodb_name for t in lake.config.tables.values() if t.name != table.name]
         self.report = CompactReport(table.name)
         self.poison, self.seen, self.example = 0, 0, ""
+        self._mask_key: MaskKey | None = None
 
     def run(self, raw_uri: str, reread: bool, progress: Progress) -> CompactReport:
         use_s3(self.con, self.lake.uri)
@@ -189,9 +193,16 @@ class _Job:
             unusual += [s for s in staged if s.number in odd]
         landed = _Landed(staged)
         for one in unusual:
-            landed.salvages.append(salvage(self.con, one, self.table, self.others, self.settings.now_us))
+            landed.salvages.append(salvage(self.con, one, self.table, self.others, self.settings.now_us, self._seal))
         self._watch_poison(landed)
         return landed
+
+    def _seal(self, letter: DeadLetter) -> DeadLetter:
+        """Where the lake has masks, seals what they may concern; only then is their secret needed here."""
+        if not self.lake.config.has_masks:
+            return letter
+        self._mask_key = self._mask_key or open_mask_key(self.lake)
+        return sealed(letter, self._mask_key)
 
     def _read(self, staged: Sequence[StagedObject], form: str, binary: bool) -> list[StagedObject]:
         """Reads objects by SQL; gives back those that it cannot read."""

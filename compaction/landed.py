@@ -96,6 +96,7 @@ def _select(
           AND cast_time::VARCHAR = time_text THEN cast_time END AS time_value,
         CASE WHEN lake IS NULL THEN 'stream'
           ELSE coalesce(json_extract_string(lake, '/source'), 'stream') END AS source,
+        {_lake_text("masks") + " AS masks," if table.masks else ""}
         {_lake_text("shard_id")} AS shard_id, {_lake_text("sequence_number")} AS arrived_as,
         trim(number_json, '"') AS number, {once.format('"keys"')} AS keys_once,
         {once.format("new_raw")} AS new_image, {once.format("old_raw")} AS old_image,
@@ -135,6 +136,7 @@ def _plainly_right(table: TableConfig, now_us: int) -> str:
         "op IS NOT NULL",
         "event_id IS NOT NULL",
         "(lake IS NULL OR starts_with(lake, '{'))",
+        *(["masks <> ''"] if table.masks else []),
         """CASE source WHEN 'stream' THEN op <> 'READ' WHEN 'scan' THEN op IN ('READ', 'REMOVE')
              WHEN 'export' THEN op IN ('READ', 'REMOVE') WHEN 'repair' THEN op IN ('READ', 'REMOVE')
              ELSE false END""",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +39,17 @@ class Salvage:
 
 
 def salvage(
-    con: DuckDBPyConnection, staged: StagedObject, table: TableConfig, others: Sequence[str], now_us: int
+    con: DuckDBPyConnection,
+    staged: StagedObject,
+    table: TableConfig,
+    others: Sequence[str],
+    now_us: int,
+    seal: Callable[[DeadLetter], DeadLetter],
 ) -> Salvage:
-    """Adds the good changes of an object to `landed` and spools its dead letters beside its scratch file."""
+    """Adds the good changes of an object to `landed` and spools its dead letters beside its scratch file.
+
+    `seal` is given what masks may concern.
+    """
     rows: list[tuple[Any, ...]] = []
     held = 0
     found = Salvage(staged, staged.path.with_suffix(".ours"), staged.path.with_suffix(".others"))
@@ -62,11 +70,13 @@ def salvage(
                     rows.append((TAKEN, staged.number, *_columns(change)))
             except PoisonError as fault:
                 letter = _letter(staged, piece, fault, name, now_us)
+                if table.masks or name != table.dynamodb_name:
+                    letter = seal(letter)
                 (add_ours if name == table.dynamodb_name else add_other)(letter)
                 found.letters += 1
                 if fault.reason != UNREGISTERED:
                     found.poison += 1
-                    found.example = found.example or f"{fault.reason}: {fault.detail} ({staged.raw.uri})"
+                    found.example = found.example or f"{letter.reason}: {letter.detail} ({staged.raw.uri})"
             held += len(piece.raw)
             if held >= HELD_BYTES:
                 _insert(con, rows)

@@ -11,6 +11,7 @@ once the one that comes second to an object throws its own away and goes on behi
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import threading
@@ -27,6 +28,8 @@ from lake.config import TableConfig
 from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, StreamingOff, key_reader
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
+from lake.masks import TableMasks
+from lake.secret import open_mask_key
 from lake.store import list_objects, put_new, read
 
 OBJECT_BYTES = 8 << 20  # of records before compression: some eight pages
@@ -173,6 +176,8 @@ class _Backfill:
         self._margin_us, self._progress = margin_us, progress
         self._keys = key_reader(table.keys)
         self._name = msgspec.json.encode(table.dynamodb_name)
+        self._key = open_mask_key(lake) if table.masks else None
+        self._masks = TableMasks(table.masks, table.keys, self._key) if self._key else None
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._report = BackfillReport(table.name, run.run, run.segments)
         self._before, self._total = 0, 0
@@ -215,9 +220,9 @@ class _Backfill:
         return reached
 
     def _add(self, page: Page, held: _Records) -> None:
-        """The page's items as READ records: their text goes in as it came, but for the key nothing is parsed."""
+        """The page's items as READ records: without masks their text goes in as it came, only the key is parsed."""
         version_us = page.read_us - self._margin_us
-        for item in page.items:
+        for item in page.items if self._masks is None else map(self._masked, page.items):
             key = self._keys.decode(item)
             values = [getattr(key, f"key_{n}") for n, _ in enumerate(self._table.keys.attributes)]
             named = {a.name: value for a, value in zip(self._table.keys.attributes, values, strict=True)}
@@ -232,14 +237,35 @@ class _Backfill:
     def _land(self, segment: int, held: _Records, reached: _Position) -> _Position:
         if not held.lines:
             return reached  # nothing to land, and nothing lost: the next run asks again
-        plain = b',"_lake":{"source":"scan"}}\n'
-        end = {"source": "scan", "items": reached.items, "next": msgspec.Raw((reached.next_key or "null").encode())}
+        mark = {"masks": self._masks.fingerprint} if self._masks else {}
+        plain = b',"_lake":%b}\n' % msgspec.json.encode({"source": "scan", **mark})
+        end = {"source": "scan", **mark, "items": reached.items, "next": self._told(reached.next_key)}
         data = plain.join(held.lines) + b',"_lake":' + msgspec.json.encode(end) + b"}\n"
         packed = zstandard.ZstdCompressor().compress(data)
         if not put_new(self._place(segment, reached.number), packed):
             return self._position(segment, reached.number)  # another process was here first: on behind it
         self._count(objects=1, bytes=len(packed))
         return replace(reached, number=reached.number + 1)
+
+    def _masked(self, item: bytes) -> bytes:
+        assert self._masks is not None
+        try:
+            return msgspec.json.encode(self._masks.image(msgspec.json.decode(item)))
+        except ValueError as fault:
+            raise LakeError("mask items of", self._table.name, expected="DynamoDB JSON", got=str(fault)) from fault
+
+    def _told(self, next_key: str | None) -> msgspec.Raw:
+        """Where a segment goes on, as it may land: a key is sealed where there are masks, which may be for keys."""
+        if next_key is None or self._key is None:
+            return msgspec.Raw((next_key or "null").encode())
+        return msgspec.Raw(msgspec.json.encode(base64.b64encode(self._key.seal(next_key.encode())).decode()))
+
+    def _untold(self, told: str) -> str:
+        if not told.startswith('"'):
+            return told
+        if self._key is None:
+            raise ValueError("a key that is sealed, and no masks in lake.toml any more")
+        return self._key.unseal(base64.b64decode(told)).decode()
 
     def _place(self, segment: int, number: int) -> str:
         folder = layout.backfill_objects(self._table.name, self._run.run)
@@ -266,12 +292,12 @@ class _Backfill:
         try:
             data = zstandard.ZstdDecompressor().decompressobj().decompress(read(place) or b"")
             end = msgspec.json.decode(data[data.rfind(b"\n", 0, -1) + 1 :], type=_LastRecord)._lake
-        except (zstandard.ZstdError, msgspec.DecodeError) as fault:
+            following = self._untold(bytes(end.next).decode())
+        except (zstandard.ZstdError, ValueError) as fault:
             raise LakeError(
                 "go on with backfill", place, expected="an object whose last record says where to go on",
                 got=str(fault), remedy="Move it away, and run it again",
             ) from fault  # fmt: skip
-        following = bytes(end.next).decode()
         return _Position(number + 1, None if following == "null" else following, end.items, following == "null")
 
     def _count(self, **counts: float) -> None:

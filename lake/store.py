@@ -119,7 +119,7 @@ def put(uri: str | os.PathLike[str], data: bytes) -> None:
     if is_s3(uri):
         s3.put(str(uri), data)
     else:
-        _put(Path(uri), lambda temporary: temporary.write_bytes(data))
+        _put(Path(uri), lambda temporary: _write_durably(temporary, data))
 
 
 def put_copy(uri: str | os.PathLike[str], source: Path) -> None:
@@ -136,8 +136,26 @@ def _put(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         os.replace(temporary, path)
+        _keep_name(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """On the disk and not only on its way there: a checkpoint elsewhere may tell that it is."""
+    with path.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _keep_name(path: Path) -> None:
+    """Makes a new name of a file last, as its bytes do."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _temporary(path: Path) -> Path:
@@ -156,8 +174,9 @@ def put_new(uri: str | os.PathLike[str], data: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        temporary.write_bytes(data)
+        _write_durably(temporary, data)
         os.link(temporary, path)
+        _keep_name(path)
     except FileExistsError:
         return False
     finally:

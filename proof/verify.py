@@ -25,6 +25,7 @@ from lake.engine import engine_faults
 from lake.lake import Lake
 from proof.compare import Compared, compare
 from proof.evidence import Evidence
+from proof.masked import masked_source
 from proof.report import Kind, Report
 from proof.scan import Progress, Scanned, Source, scan_table
 from proof.view import View, current_version, open_view
@@ -59,6 +60,7 @@ class Settings:
 
 def verify(lake: Lake, table: TableConfig, source: Source, settings: Settings) -> Report:
     """Proves the lake equal to the table, or tells where it is not. Raises LakeError where it cannot be judged."""
+    source = masked_source(source, lake, table)
     described = source.describe(table.dynamodb_name)
     described.require_keys("verify", table)
     folder = Path(tempfile.mkdtemp(prefix="dynalake-verify-"))

@@ -23,6 +23,9 @@ def run(
     surface: Annotated[
         str, typer.Option(help="Where its changes come from: kds (Kinesis Data Streams) or streams (native).")
     ] = "kds",
+    mask: Annotated[
+        list[str] | None, typer.Option(help="What never lands of it, PATH=drop|redact|hash; as often as you like.")
+    ] = None,
     buckets: Annotated[
         int, typer.Option(help="Buckets of the current state; 128 to 256 MB each is good.", min=1, max=BUCKETS_MAX)
     ] = 16,
@@ -33,6 +36,8 @@ def run(
     from lake.errors import ConfigError
     from lake.keys import KeyAttribute, KeySchema
     from lake.lake import add_table, open_lake
+    from lake.layout import CONFIG
+    from lake.masks import parse_masks
 
     if surface not in ("kds", "streams"):
         raise typer.BadParameter(f"expected kds or streams, found {surface!r}", param_hint="--surface")
@@ -47,9 +52,15 @@ def run(
             keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
         except ConfigError as fault:
             raise typer.BadParameter(str(fault)) from fault
-    config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets)
+    try:
+        masks = parse_masks(dict(one.rpartition("=")[::2] for one in mask or ()), keys, "--mask")
+    except ConfigError as fault:
+        raise typer.BadParameter(str(fault)) from fault
+    config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets, masks)
     lake = add_table(open_lake(context.obj.uri), config)
     name, made_with = lake.config.table(table).name, lake.config.table(table).buckets
     if made_with != buckets:
         print(f"table {name} was registered before and keeps its {made_with} buckets")
+    if mask and set(lake.config.table(table).masks) != set(masks):
+        print(f"table {name} was registered before and keeps its masks: change them in {lake.place(CONFIG)}")
     print(f"table {name} registered; its changes land under {lake.raw}, next: dynalake compact {name}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynalake.console import AsJson, print_json, print_rows
+
+if TYPE_CHECKING:
+    from lake.dead_letters import DeadLetter
 
 NAME = "dead-letters"
 EXAMPLE = "dynalake dead-letters --limit 5"
@@ -22,7 +26,7 @@ def run(
     """List dead letters: the reason, the place, the bytes; and how many there are of each reason."""
     from dataclasses import asdict
 
-    from lake.dead_letters import DeadLetter, read_dead_letters
+    from lake.dead_letters import read_dead_letters
     from lake.lake import open_lake
 
     lake = open_lake(context.obj.uri)
@@ -33,9 +37,13 @@ def run(
         if len(shown) < limit:
             shown.append(letter)
     if as_json:
-        print_json([{"id": one.id, **asdict(one), "raw": one.raw.decode(errors="replace")} for one in shown])
+        print_json([{**asdict(one), "raw": _shown(one)} for one in shown])
         return
     print_rows(["table", "reason", "dead letters"], [(*key, n) for key, n in sorted(reasons.items())])
     for one in shown:
-        head = one.raw[:RAW_SHOWN].decode(errors="replace")
-        print(f"{one.id}  {one.object} record {one.record}\n  {one.reason}: {one.detail}\n  {head!r}")
+        print(f"{one.id}  {one.place}\n  {one.reason}: {one.detail}\n  {_shown(one)[:RAW_SHOWN]!r}")
+
+
+def _shown(letter: DeadLetter) -> str:
+    """Its bytes as text; those that are sealed in base64."""
+    return base64.b64encode(letter.raw).decode() if letter.is_sealed else letter.raw.decode(errors="replace")
