@@ -16,6 +16,7 @@ ATTEMPTS_MAX = 3  # of a request: who asks must go on beating
 CREATED_SECONDS_MAX = 60
 _REFUSED = "ConditionalCheckFailedException"
 _MINE = "#owner = :me AND fence = :fence"
+_BEAT = "beat = beat + :one, beat_us = :now"
 _KEYS = {"consumer": "HASH", "shard_id": "RANGE"}
 
 
@@ -30,21 +31,23 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A lease and what was counted under it, over all of its owners."""
+    """A lease, when its owner last gave a sign of life by the owner's clock, and what all owners counted."""
 
     lease: Lease
+    beat_us: int
     counts: Counts
 
 
 class LeaseTable:
     """The leases of one consumer of one stream. `consumer` tells them from those of others in the table.
 
+    `now_us` is the present, UTC microseconds: noted with every sign of life, for people; nothing is decided by it.
     Raises TransientError where DynamoDB does not answer or refuses for want of capacity, ConfigError for what does
     not pass by itself.
     """
 
-    def __init__(self, name: str, consumer: str, client: Any = None) -> None:
-        self.name, self.consumer = name, consumer
+    def __init__(self, name: str, consumer: str, now_us: Callable[[], int], client: Any = None) -> None:
+        self.name, self.consumer, self._now_us = name, consumer, now_us
         self._client = client or aws_client("dynamodb", attempts=ATTEMPTS_MAX)
 
     def ensure(self, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -93,9 +96,9 @@ class LeaseTable:
     def take(self, lease: Lease, me: str) -> Lease | None:
         """Makes `me` the owner of a lease that is still as it was seen; None where it is not."""
         taken = self._update(
-            lease, "SET #owner = :me, fence = fence + :one, beat = beat + :one",
+            lease, f"SET #owner = :me, fence = fence + :one, {_BEAT}",
             "#owner = :owner AND fence = :fence AND beat = :beat",
-            {":me": {"S": me}, ":one": {"N": "1"}, ":owner": {"S": lease.owner}, ":fence": {"N": str(lease.fence)},
+            {":me": {"S": me}, ":owner": {"S": lease.owner}, ":fence": {"N": str(lease.fence)},
              ":beat": {"N": str(lease.beat)}},
         )  # fmt: skip
         if taken is None:  # or the answer to an attempt that took was lost
@@ -108,7 +111,7 @@ class LeaseTable:
     def beat(self, lease: Lease) -> bool:
         """Gives a sign of life; False where the lease is another's by now."""
         return self._update(
-            lease, "SET beat = beat + :one", _MINE, {":one": {"N": "1"}, **_fenced(lease)}
+            lease, f"SET {_BEAT}", _MINE, _fenced(lease)
         ) is not None  # fmt: skip
 
     def move(self, lease: Lease, checkpoint: str, counts: Counts) -> bool:
@@ -117,9 +120,9 @@ class LeaseTable:
         Also the counts are then told twice where an answer is lost: they are for people to look at.
         """
         return self._update(
-            lease, "SET checkpoint = :checkpoint, beat = beat + :one ADD landed :l, duplicates :d, dead_letters :p",
+            lease, f"SET checkpoint = :checkpoint, {_BEAT} ADD landed :l, duplicates :d, dead_letters :p",
             _MINE,
-            {":checkpoint": {"S": checkpoint}, ":one": {"N": "1"}, ":l": {"N": str(counts.landed)},
+            {":checkpoint": {"S": checkpoint}, ":l": {"N": str(counts.landed)},
              ":d": {"N": str(counts.duplicates)}, ":p": {"N": str(counts.dead_letters)}, **_fenced(lease)},
         ) is not None  # fmt: skip
 
@@ -139,6 +142,8 @@ class LeaseTable:
     def _update(self, lease: Lease, update: str, condition: str, values: dict[str, Any]) -> Lease | None:
         from botocore.exceptions import ClientError
 
+        if _BEAT in update:
+            values = values | {":one": {"N": "1"}, ":now": {"N": str(self._now_us())}}
         with aws_faults("change lease in", self.name):
             try:
                 answer = self._client.update_item(
@@ -182,4 +187,4 @@ def _known(item: dict[str, Any]) -> Known:
         item["shard_id"]["S"], tuple(one["S"] for one in item["parents"]["L"]), item["checkpoint"]["S"],
         item["owner"]["S"], number("fence"), number("beat"),
     )  # fmt: skip
-    return Known(lease, Counts(number("landed"), number("duplicates"), number("dead_letters")))
+    return Known(lease, number("beat_us"), Counts(number("landed"), number("duplicates"), number("dead_letters")))

@@ -62,7 +62,7 @@ def run(
         )
     bounds = Bounds(object_mb << 20, window_seconds=seconds_of(every, "--every"), poll_seconds=poll_seconds)
     lake, kinesis = LiveLake(context.obj.uri, time.monotonic), Kinesis(stream)
-    table = LeaseTable(lease_table, consumer_of(lake.lake.uri, kinesis))
+    table = LeaseTable(lease_table, consumer_of(lake.lake.uri, kinesis), now_us)
     table.ensure()
     with stop_signal("landing what is held") as stop, live_line(f"reading {stream}") as live:
         teller = _Teller(live, as_json)
