@@ -87,7 +87,7 @@ class Consumer:
         self._shards: list[Shard] = []
         self._listed_at = float("-inf")
         self._lock, self._progress = Lock(), Progress()
-        self._poison = 0
+        self._seen = self._poison = 0
         self._behind: dict[str, int] = {}
         self._services = Services(
             kinesis, leases, lambda records, origin: lake.capture(records, origin, now_us()),
@@ -104,9 +104,9 @@ class Consumer:
                 except TransientError as fault:
                     self._tell("", fault, 0)
                 self._wait(stop)
-            return self._progress
         finally:
             self._end()
+        return self._progress
 
     def _turn(self) -> bool:
         """Gives signs of life and takes leases; whether there is nothing left for this process to read once."""
@@ -226,13 +226,13 @@ class Consumer:
         landing = plan_landing(captured, origin, set(self._lake.names))
         poison = sum(letter.reason != UNREGISTERED for part in captured for letter in part.letters)
         with self._lock:
-            seen, self._poison = self._progress.records + landing.records, self._poison + poison
-            if seen >= POISON_RECORDS_MIN and self._poison > POISON_RATIO_MAX * seen:
+            self._seen, self._poison = self._seen + landing.records, self._poison + poison
+            if self._seen >= POISON_RECORDS_MIN and self._poison > POISON_RATIO_MAX * self._seen:
                 example = next(one for part in captured for one in part.letters)
                 raise LakeError(
                     "consume", f"{origin.stream} {origin.shard_id}",
                     expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
-                    got=f"{self._poison} of {seen}, such as {example.reason}: {example.detail}",
+                    got=f"{self._poison} of {self._seen}, such as {example.reason}: {example.detail}",
                     remedy="This looks like a wrong stream or table definition; nothing of this window has landed",
                 )  # fmt: skip
         return landing

@@ -96,8 +96,8 @@ class Kinesis:
         with self._faults(shard_id):
             return str(self._client.get_shard_iterator(**self._name(), ShardId=shard_id, **place)["ShardIterator"])
 
-    def read(self, shard_id: str, iterator: str, limit: int = RECORDS_MAX) -> Answer:
-        """The next records. Raises IteratorExpired."""
+    def read(self, shard_id: str, iterator: str, limit: int) -> Answer:
+        """The next records, at most `limit` of them. Raises IteratorExpired."""
         with self._faults(shard_id):
             raw = self._client.get_records(ShardIterator=iterator, Limit=limit)
         answer = answer_of(raw, _RECORDS, "Kinesis")

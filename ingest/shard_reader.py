@@ -9,7 +9,7 @@ from threading import Event
 from typing import Literal, Protocol
 
 from ingest.capture import Captured, Landing, Origin, StreamRecord
-from ingest.kinesis import BYTES_A_SECOND, READS_A_SECOND, Answer, IteratorExpired
+from ingest.kinesis import BYTES_A_SECOND, READS_A_SECOND, RECORDS_MAX, Answer, IteratorExpired
 from ingest.lease_table import Counts
 from ingest.leases import SHARD_END, Lease
 from lake.errors import LakeError, TransientError
@@ -23,7 +23,10 @@ Outcome = Literal["ended", "lost", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A window lands when it has come to any of these. `poll_seconds` go by between reads that find nothing."""
+    """A window lands when it has come to any of these; its bytes may exceed theirs by one answer, at most 10 MB.
+
+    `poll_seconds` go by between reads that find nothing.
+    """
 
     window_bytes: int = 8 << 20
     window_records: int = 50_000
@@ -35,7 +38,7 @@ class Shards(Protocol):
     """What is needed of `ingest.kinesis.Kinesis`."""
 
     def iterator(self, shard_id: str, position: str) -> str: ...
-    def read(self, shard_id: str, iterator: str) -> Answer: ...
+    def read(self, shard_id: str, iterator: str, limit: int) -> Answer: ...
 
 
 class Checkpoints(Protocol):
@@ -80,7 +83,7 @@ class ShardReader:
             try:
                 if iterator is None:
                     iterator = self._services.shards.iterator(self.lease.shard_id, self._position)
-                answer = self._services.shards.read(self.lease.shard_id, iterator)
+                answer = self._services.shards.read(self.lease.shard_id, iterator, self._room())
                 self._take(answer)
             except IteratorExpired:
                 iterator = None
@@ -113,6 +116,11 @@ class ShardReader:
             self._held_since = self._services.seconds()
         self._held.append(captured)
         self._position = captured.last_sequence_number
+
+    def _room(self) -> int:
+        """How many records the next answer may have."""
+        left = self._bounds.window_records - sum(part.records for part in self._held)
+        return max(1, min(left, RECORDS_MAX))
 
     def _is_due(self) -> bool:
         bounds, held = self._bounds, self._held

@@ -58,7 +58,7 @@ def run(
     poll_seconds, lease_seconds = seconds_of(poll, "--poll"), seconds_of(lease, "--lease")
     if poll_seconds < 0.2 or lease_seconds < 2:
         raise typer.BadParameter(
-            "expected --poll of 200ms or more (AWS allows five reads a second), --lease of 2s or more"
+            "expected --poll of 0.2s or more (AWS allows five reads a second), --lease of 2s or more"
         )
     bounds = Bounds(object_mb << 20, window_seconds=seconds_of(every, "--every"), poll_seconds=poll_seconds)
     lake, kinesis = LiveLake(context.obj.uri, time.monotonic), Kinesis(stream)

@@ -21,7 +21,7 @@ from typing import Any
 
 WAIT_SECONDS_MAX = 120
 _MODULES = [
-    "compaction.compact", "compaction.refresh", "ingest.backfill", "queries.connect", "queries.status", "lake.lake",
+    "compaction.compact", "compaction.refresh", "ingest.backfill", "ingest.consume", "queries.connect", "queries.status", "lake.lake",
     "dynalake.cli", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow",
 ]  # fmt: skip
 _PROCESSES = multiprocessing.get_context("forkserver")
