@@ -34,14 +34,18 @@ WAIT_SECONDS_MAX = 60.0
 class Running:
     """A consumer in a thread of this process; `happened` is what it told."""
 
-    def __init__(self, lake: Lake, once: bool = False, lease_seconds: float = 2.0, bounds: Bounds = BOUNDS) -> None:
-        self.stop, self.happened = threading.Event(), list[Happened]()
-        kinesis = Kinesis("orders")
+    def __init__(
+        self, lake: Lake, once: bool = False, lease_seconds: float = 2.0, bounds: Bounds = BOUNDS,
+        stream: str = "orders",
+    ) -> None:  # fmt: skip
+        self.stop, self.happened, self.told_at = threading.Event(), list[Happened](), list[float]()
+        self._lock = threading.Lock()
+        kinesis = Kinesis(stream)
         table = LeaseTable(LEASES, consumer_of(lake.uri, kinesis), now_us)
         table.ensure(lambda seconds: None)
         self.consumer = Consumer(
             LiveLake(lake.uri, time.monotonic), kinesis, table, Settings(bounds, lease_seconds, once=once),
-            now_us, time.monotonic, self.happened.append,
+            now_us, time.monotonic, self._tell,
         )  # fmt: skip
         self.progress, self.fault = Progress(), list[BaseException]()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -52,6 +56,11 @@ class Running:
             self.progress = self.consumer.run(self.stop)
         except BaseException as fault:
             self.fault.append(fault)
+
+    def _tell(self, happened: Happened) -> None:
+        with self._lock:
+            self.happened.append(happened)
+            self.told_at.append(time.monotonic())
 
     def end(self, tell: bool = True) -> Progress:
         """Has it stop (or waits until it does, once), raises what it raised."""
