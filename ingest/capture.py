@@ -27,6 +27,7 @@ from lake.keys import KeyAttribute
 from lake.masks import MaskKey, TableMasks
 from lake.records import FUTURE_US_MAX, UNREGISTERED, created_at_us, decode_record, parse_record, table_of
 
+_MAYBE_BINARY = re.compile(rb'BS?"').search  # a quick look before the close one: quotes are many
 _PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,37}")
 
 
@@ -107,19 +108,20 @@ class CaptureRules:
         lines: list[Line] = []
         letters: list[DeadLetter] = []
         size = 0
-        head, shard = _lake_head(origin)
+        head, tail = _around(origin)
         latest_us = now_us + FUTURE_US_MAX
         for record in records:
             data = record.data
             size += len(data)
             found = self._plain(data, latest_us)
-            provenance = b'%b"%b","arrived_us":%d%b' % (
-                head, record.sequence_number.encode(), record.arrived_us, shard
-            )  # fmt: skip
+            sequence_number, arrived_us = record.sequence_number.encode(), record.arrived_us
             if found is not None:
-                text = b'%b,"_lake":{%b}}\n' % (data[:-1], provenance)
+                text = b'%b,"_lake":{%b"%b","arrived_us":%d%b}}\n' % (
+                    data[:-1], head, sequence_number, arrived_us, tail,
+                )  # fmt: skip
                 lines.append(Line(found[0], found[1], found[2], text))
                 continue
+            provenance = b'%b"%b","arrived_us":%d%b' % (head, sequence_number, arrived_us, tail)
             decided = self._decided(data, provenance, now_us)
             if isinstance(decided, Line):
                 lines.append(decided)
@@ -130,7 +132,9 @@ class CaptureRules:
     def _plain(self, data: bytes, latest_us: int) -> tuple[int, str, str] | None:
         """Time, table and event id of a record that lands as it came; None for one that must be looked at closely."""
         table = self._usual
-        if table is None or b"\n" in data or data[-1:] != b"}" or b'"B"' in data or b'"BS"' in data:
+        if table is None or b"\n" in data or data[-1:] != b"}":
+            return None
+        if _MAYBE_BINARY(data) and (b'"B"' in data or b'"BS"' in data):
             return None
         try:
             found = table.decode(data)
@@ -216,7 +220,7 @@ def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[
             by_table.setdefault(letter.table if letter.table in known else None, []).append(letter)
     data = b"".join([line.text for line in sorted(once.values(), key=_time)])
     first_us = min(part.first_arrived_us for part in captured)
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()[:32]
     return Landing(
         origin=origin,
         path=layout.captured_object(origin.stream, origin.shard_id or "shard", first_us, digest) if data else None,
@@ -238,7 +242,7 @@ def _fineness(line: Line) -> tuple[bool, int]:
     return line.created_at_us % 1000 != 0, line.created_at_us
 
 
-def _lake_head(origin: Origin) -> tuple[bytes, bytes]:
+def _around(origin: Origin) -> tuple[bytes, bytes]:
     """The parts of `_lake` around a record's own, as JSON."""
     head = b'"source":"stream","stream":%b,"sequence_number":' % msgspec.json.encode(origin.stream)
     return head, b',"shard_id":%b' % msgspec.json.encode(origin.shard_id) if origin.shard_id else b""
