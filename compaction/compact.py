@@ -34,14 +34,13 @@ from lake.errors import CommitConflict, CommitStateUnknown, LakeError, Transient
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
 from lake.masks import MaskKey
+from lake.records import POISON_RATIO_MAX, is_too_much_poison
 from lake.secret import open_mask_key
 from lake.sql import identifier, literal, parquet_sql
 from lake.store import RawObject, list_objects, put_copy
 from lake.tables import Output, append_files, batch_of, data_files, days_since_epoch
 
 OBJECTS_MAX = 2_000  # in a batch
-POISON_RATIO_MAX = 0.10
-POISON_RECORDS_MIN = 1_000  # below, a ratio says little
 LISTED_ROWS = 10_000
 
 Progress = Callable[[int, int], None]
@@ -224,7 +223,7 @@ class _Job:
         self.poison += poison
         self.seen += self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0] + poison
         self.example = next((one.example for one in landed.salvages if one.poison), self.example)
-        if self.seen >= POISON_RECORDS_MIN and self.poison > POISON_RATIO_MAX * self.seen:
+        if is_too_much_poison(self.poison, self.seen):
             raise LakeError(
                 "compact", self.table.name, expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
                 got=f"{self.poison} of {self.seen}, such as {self.example}",

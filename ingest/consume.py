@@ -21,13 +21,11 @@ from ingest.lease_table import LeaseTable
 from ingest.leases import Lease, Shard, Sightings, is_readable, missing_leases, plan_takes, trimmed
 from ingest.shard_reader import Bounds, Outcome, Services, ShardReader
 from lake.errors import LakeError, TransientError
-from lake.records import UNREGISTERED
+from lake.records import POISON_RATIO_MAX, UNREGISTERED, is_too_much_poison
 
 BEATS_A_LEASE = 4  # signs of life in the time after which a lease expires
 LIST_SECONDS = 30.0  # between two looks at the stream's shards, but for when one has ended
 END_SECONDS_MAX = 120.0  # for what is held to land, when there is to be an end
-POISON_RATIO_MAX = 0.10
-POISON_RECORDS_MIN = 1_000  # below, a ratio says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +215,11 @@ class Consumer:
                 pass
             except Exception as fault:
                 first = first or fault
+        for shard_id in self._held:
+            self._tell(shard_id, TransientError(
+                "land", f"{self._stream} {shard_id}", expected=f"an end within {END_SECONDS_MAX:.0f} seconds",
+                got="none", remedy="Nothing is lost: it is read again from the last checkpoint",
+            ), 0)  # fmt: skip
         if first is not None:
             raise first
 
@@ -227,7 +230,7 @@ class Consumer:
         poison = sum(letter.reason != UNREGISTERED for part in captured for letter in part.letters)
         with self._lock:
             self._seen, self._poison = self._seen + landing.records, self._poison + poison
-            if self._seen >= POISON_RECORDS_MIN and self._poison > POISON_RATIO_MAX * self._seen:
+            if is_too_much_poison(self._poison, self._seen):
                 example = next(one for part in captured for one in part.letters)
                 raise LakeError(
                     "consume", f"{origin.stream} {origin.shard_id}",

@@ -33,7 +33,7 @@ def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]
     Where nothing could be landed for now, the answer names the batch's lowest sequence number, and Lambda brings it
     again from there. Raises LakeError for what does not pass by itself: then the function's errors tell of it.
     """
-    given = event.get("Records") or []
+    given = _given(event, "Records", "an event source mapping of a Kinesis or DynamoDB stream")
     if not given:
         return {"batchItemFailures": []}
     origin, records = _records_of(given)
@@ -45,7 +45,7 @@ def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]
         land(landing, lake.lake, lake.names, _log)
     except (TransientError, OSError) as fault:
         _log(fault)
-        failures = [{"itemIdentifier": records[0].sequence_number}]
+        failures = [{"itemIdentifier": min((one.sequence_number for one in records), key=int)}]
     age_us = now_us - records[0].arrived_us
     print(metrics_line(origin, None if failures else landing, len(records), age_us, now_us), flush=True)
     return {"batchItemFailures": failures}
@@ -57,13 +57,14 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     What would make the answer too large lands as an object beside Firehose's. What cannot be kept in any way is
     ProcessingFailed, and stays with Firehose, in its error prefix. Raises LakeError where the lake cannot be read.
     """
-    stream = _name_of(event.get("sourceKinesisStreamArn") or event.get("deliveryStreamArn") or "firehose")
+    given_records = _given(event, "records", "a delivery stream's processing configuration")
+    stream = _name_of(event.get("sourceKinesisStreamArn") or event["deliveryStreamArn"])
     lake, now_us = _lake(), _now_us()
     answers: list[dict[str, str]] = []
     poison: list[tuple[int, Captured]] = []
     overflow: list[tuple[int, Captured]] = []
     size, oldest_us = 0, now_us
-    for n, given in enumerate(event["records"]):
+    for n, given in enumerate(given_records):
         shard_id, record = _firehose_record(given)
         oldest_us = min(oldest_us, record.arrived_us)
         captured = lake.capture([record], Origin(stream, shard_id), now_us)
@@ -84,6 +85,16 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     total = _total(origin, answers, [one for one in landed if one is not None], oldest_us)
     print(metrics_line(origin, total, len(answers), now_us - oldest_us, now_us), flush=True)
     return {"records": answers}
+
+
+def _given(event: Any, name: str, source: str) -> list[dict[str, Any]]:
+    """The records in an event. Raises ConfigError for another: taken for an empty one, its records would be lost."""
+    found = event.get(name) if isinstance(event, dict) else None
+    if not isinstance(found, list):
+        raise ConfigError("capture", "an event", expected=f"{name!r}, as from {source}",
+                          got=", ".join(event) if isinstance(event, dict) else type(event).__name__,
+                          remedy="Name the other handler, or see what invokes the function")  # fmt: skip
+    return found
 
 
 def _land_beside(
@@ -113,6 +124,10 @@ def _total(origin: Origin, answers: list[dict[str, str]], landed: list[Landing],
 def _records_of(given: list[dict[str, Any]]) -> tuple[Origin, list[StreamRecord]]:
     """The records of an event source mapping's batch, all of one shard, and where they come from."""
     first = given[0]
+    if first.get("eventSource") not in ("aws:kinesis", "aws:dynamodb"):
+        raise ConfigError("capture", "an event", expected="records of a Kinesis or DynamoDB stream",
+                          got=str(first.get("eventSource") or first.get("EventSource")),
+                          remedy="See what invokes the function")  # fmt: skip
     stream = _name_of(first["eventSourceARN"])
     if "kinesis" not in first:  # native DynamoDB Streams: each is the change itself, and the shard is not told
         return Origin(stream), [

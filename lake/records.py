@@ -21,9 +21,16 @@ from lake.keys import KeySchema
 
 RECORD_BYTES_MAX = 16 * 1024 * 1024  # Kinesis' own limit is 10 MiB, by setting
 FUTURE_US_MAX = 24 * 3600 * 1_000_000  # a later time would freeze its item: nothing could come after it
+POISON_RATIO_MAX = 0.10
+POISON_RECORDS_MIN = 1_000  # below, a ratio says little
 UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _STREAM_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([^/]+)/stream/.*")
+
+
+def is_too_much_poison(poison: int, records: int) -> bool:
+    """Whether this looks like a wrong stream or table definition rather than bad data."""
+    return records >= POISON_RECORDS_MIN and poison > POISON_RATIO_MAX * records
 
 
 @dataclass(frozen=True, slots=True)

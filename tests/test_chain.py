@@ -1,4 +1,7 @@
-"""The whole chain on the stand-in's server: writers at work during backfill and verify, and a stream that loses."""
+"""The whole chain on the stand-in's server: writers at work during backfill and verify, and a stream that loses.
+
+What streams comes by Firehose, by our consumer, by both at once, or masked; the seed says which.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,24 @@ import pytest
 
 from compaction.compact import compact
 from ingest.backfill import backfill
-from lake.lake import Lake
+from lake.lake import Lake, open_lake
+from lake.masks import TableMasks
+from lake.secret import open_mask_key
+from lake.store import put
 from proof.report import Report
 from proof.verify import Settings, verify
 from standin.faults import Faults
 from standin.server import AwsStandIn
 from tests.accounts import RAW, Interleaved, Writer, create, enable
-from tests.lakes import SETTINGS, compacted, expected_items, fresh_items, new_lake, only_table, refreshed
+from tests.consuming import consume_once
+from tests.lakes import SETTINGS, Items, compacted, expected_items, fresh_items, new_lake, only_table, refreshed
 
 START_US = 1_700_006_399_990_000
 POLLS_AT_WORK = 2
+MASKS = b'\n[tables.orders.masks]\nsk = "hash"\nv = "hash"\n'
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("losing", [False, True], ids=["all arrives", "some is lost"])
 def test_writers_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, losing: bool) -> None:
     Chain(tmp_path, monkeypatch, seed, losing).check()
@@ -41,6 +49,11 @@ class Chain:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, losing: bool) -> None:
         self.rng, self.monkeypatch, self.losing = random.Random(seed), monkeypatch, losing
         self.lake: Lake = new_lake(tmp_path / "lake")
+        self.by = random.Random(f"by {seed}").choice(["firehose", "consume", "both", "consume, masked"])
+        if self.by == "consume, masked":
+            monkeypatch.setenv("DYNALAKE_MASK_SECRET", "s" * 32)
+            put(self.lake.place("lake.toml"), (self.lake.root / "lake.toml").read_bytes() + MASKS)
+            self.lake = open_lake(self.lake.uri)
         faults = Faults(duplicates=0.2, disorder=0.3, disorder_seconds=20, poison=1,
                         skipped_last=2 if losing else 0)  # fmt: skip
         self.aws = AwsStandIn(seed=seed, faults=faults, start_us=START_US)
@@ -63,10 +76,19 @@ class Chain:
             aws.deliver()
             self.compact()
             at_rest = self.verify(wait_seconds=0)
-            expected = expected_items(only_table(self.lake).keys, aws.history("orders").items.values())
+            expected = self.expected()
             assert at_rest.is_proven == (fresh_items(self.lake) == expected), at_rest
             if not self.losing:
                 assert at_rest.is_proven
+
+    def expected(self) -> Items:
+        table, items = only_table(self.lake), self.aws.history("orders").items.values()
+        if not table.masks:
+            return expected_items(table.keys, items)
+        masks = TableMasks(table.masks, table.keys, open_mask_key(self.lake))
+        masked = masks.image({"pk": {"S": "c1"}, "sk": {"S": "o1"}, "v": {"N": "1"}})
+        assert masked["sk"] != {"S": "o1"} and masked["v"] != {"N": "1"} and masked["pk"] == {"S": "c1"}
+        return expected_items(table.keys, map(masks.image, items))
 
     def source(self) -> Interleaved:
         return Interleaved(self.aws, self.rng.choice([1, 4]), self.at_work, self.writer)
@@ -75,7 +97,10 @@ class Chain:
         self.writer.write(self.rng.randrange(3))
 
     def compact(self) -> None:
-        compact(self.lake, only_table(self.lake), SETTINGS, RAW)
+        if self.by in ("firehose", "both"):
+            compact(self.lake, only_table(self.lake), SETTINGS, RAW)
+        if self.by != "firehose":
+            consume_once(self.lake)
         compacted(self.lake)
         if self.rng.random() < 0.5:
             refreshed(self.lake)
