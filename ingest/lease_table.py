@@ -52,13 +52,10 @@ class LeaseTable:
 
     def ensure(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Makes the table where there is none. Raises ConfigError where there is another one of its name."""
-        if (found := self._described()) is None:
-            try:
-                with aws_faults("create lease table", self.name):
-                    self._create_table()
-            except ConfigError as fault:
-                if "ResourceInUseException" not in str(fault):  # else another process was first
-                    raise
+        if self._described() is None:
+            is_there = self._client.exceptions.ResourceInUseException  # another process was first
+            with aws_faults("create lease table", self.name), suppress(is_there):
+                self._create_table()
         until = CREATED_SECONDS_MAX
         while (found := self._described()) is None or found["TableStatus"] in ("CREATING", "UPDATING"):
             if until <= 0:

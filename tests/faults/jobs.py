@@ -5,6 +5,7 @@ They are forked from a server that has imported everything, so that a run is its
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import inspect
 import multiprocessing
@@ -57,6 +58,9 @@ class Job:
     def wait(self) -> int:
         """The exit code, minus the signal's number where one ended it; a hanging job or a traceback fails."""
         self.process.join(WAIT_SECONDS_MAX)
+        if self.process.exitcode is None:  # where it hangs
+            self.send(signal.SIGUSR1)
+            time.sleep(1)
         assert self.process.exitcode is not None, f"hangs: {self.output()}"
         output = self.output()
         assert "Traceback" not in output, output
@@ -87,6 +91,7 @@ def _run(line: list[str], log: str, point: Point | None, sent: int, small_batche
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    faulthandler.register(signal.SIGUSR1)
     for module in _MODULES:
         importlib.import_module(module)
     if small_batches:
