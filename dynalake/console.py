@@ -66,10 +66,28 @@ def seconds_of(text: str, option: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match[2]]
 
 
+class _Stop(threading.Event):
+    """An event without a lock: the thread that a signal interrupts may hold it, and would wait for itself."""
+
+    is_told = False
+
+    def set(self) -> None:
+        self.is_told = True
+
+    def is_set(self) -> bool:
+        return self.is_told
+
+    def wait(self, timeout: float | None = None) -> bool:
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_told and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        return self.is_told
+
+
 @contextmanager
 def stop_signal(what: str) -> Iterator[threading.Event]:
     """An event that is set by the first SIGINT or SIGTERM; the second does what it always does."""
-    stop = threading.Event()
+    stop = _Stop()
 
     def first(number: int, _: Any) -> None:
         stop.set()

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +212,8 @@ HAND: dict[str, bytes] = {
 }  # fmt: skip
 for _n, _time in enumerate([
     1_700_000_000, 1_700_000_000.0, 1_700_000_000.5, 1_700_000_000_123, 1_700_000_000_123_456, NOW_US + FUTURE_US_MAX,
-    NOW_US + FUTURE_US_MAX + 1, NOW_US // 1_000 + FUTURE_US_MAX // 1_000 + 1, 99_999_999, 100_000_000, 10**17, 10**17 - 1,
-    10**40, -1, True, None, "1700000000", 10**14, 10**14 - 1, 10**11, 10**11 - 1,
+    NOW_US + FUTURE_US_MAX + 1, NOW_US // 1_000 + FUTURE_US_MAX // 1_000 + 1, 99_999_999, 100_000_000, 10**17,
+    10**17 - 1, 10**40, -1, True, None, "1700000000", 10**14, 10**14 - 1, 10**11, 10**11 - 1,
 ]):  # fmt: skip
     HAND[f"the time {_time!r}"] = text("e1", body={TIME: _time})
 
@@ -231,6 +232,14 @@ def test_keys_of_numbers(number: str) -> None:
     key = {"pk": {"N": number}}
     check([text("e1", body={"Keys": key, "NewImage": key})], [NUMBERED])
     check([text("e1", body={"Keys": key, "NewImage": {"pk": {"N": "1"}}})], [NUMBERED])
+
+
+@pytest.mark.parametrize("name", ['a"b', "\\", "a\nb", "é", "key_0", "value", "class", "a-b", "😀", "_lake"])
+def test_names_of_keys(name: str) -> None:
+    """DynamoDB takes any text as an attribute's name, also in a key."""
+    key = {name: s("k")}
+    table = replace(ORDERS, keys=KeySchema(KeyAttribute(name, "S")))
+    assert len(check([text("e1", body={"Keys": key, "NewImage": {**key, "v": s("x")}})], [table]).lines) == 1
 
 
 @pytest.mark.parametrize("value", ["WVE9PQ==", "YQ==", "", "!", "WVE9PQ"])
@@ -272,9 +281,7 @@ def test_a_lake_without_tables_takes_nothing_in() -> None:
 def parts(records: list[StreamRecord], cuts: list[int]) -> list[Captured]:
     """The records, captured in pieces."""
     rules, bounds = rules_of(ORDERS, OTHER), sorted({0, len(records), *cuts})
-    return [
-        rules.capture(records[start:end], ORIGIN, NOW_US) for start, end in zip(bounds, bounds[1:], strict=False)
-    ]  # fmt: skip
+    return [rules.capture(records[start:end], ORIGIN, NOW_US) for start, end in pairwise(bounds)]
 
 
 def planned(records: list[StreamRecord], cuts: list[int]) -> Landing:
