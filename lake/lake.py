@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lake import layout
@@ -129,8 +129,7 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
         name = layout.lake_name(table.dynamodb_name, set(present.tables))
-        added = TableConfig(name, table.dynamodb_name, table.keys, table.surface, table.buckets)
-        whole = text + table_section(added)
+        whole = text + table_section(replace(table, name=name))
         parse_config(whole, lake.place(layout.CONFIG))  # before it is written
         return whole
 
