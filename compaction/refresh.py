@@ -15,7 +15,7 @@ from pyiceberg.table import Transaction
 from compaction.settings import ATTEMPTS_MAX, ROW_GROUP_ROWS, Settings
 from lake import layout
 from lake.catalog import load_table, open_catalog
-from lake.columns import Column, changed_types, foreign_kinds, plan_columns
+from lake.columns import LIVES, Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import find_tail_winners, find_winners, tail_sql, winner_bucket, winner_columns
 from lake.engine import connect_engine, engine_faults, use_s3
@@ -28,6 +28,7 @@ from lake.state import (
     bucket_column,
     buckets_of,
     columns_of,
+    covered_batch,
     ensure_state,
     evolve,
     is_made_from,
@@ -97,20 +98,21 @@ class _Refresh:
         self.state = ensure_state(catalog, table)
 
     def run(self, full: bool, progress: Progress) -> RefreshReport:
-        covered, last = batch_of(self.state), batch_of(self.log)
+        last = batch_of(self.log)
         if self.log is None or last == 0:
             return RefreshReport(self.table.name, conflicts=self.conflicts)
-        full = full or not is_made_from(self.state, self.log)
+        full = full or not is_made_from(self.state, self.log, self.table)
+        covered = covered_batch(self.state, self.log, self.table)
         if covered == last and not full:
             return RefreshReport(self.table.name, last, conflicts=self.conflicts)
         self._find(full, covered)
         present = columns_of(self.state)
-        seen = seen_attributes(self.con, "(FROM winners WHERE _op <> 'REMOVE')")
+        seen = seen_attributes(self.con, f"(FROM winners WHERE {LIVES})")
         columns = plan_columns(present, seen)
         retyped = changed_types(present, columns)
-        touched, removed = self._row("SELECT count(*), count(*) FILTER (_op = 'REMOVE') FROM winners")
+        touched, removed = self._row(f"SELECT count(*), count(*) FILTER (NOT {LIVES}) FROM winners")
         transaction = self.state.transaction()
-        evolve(transaction, present, columns, lineage(self.log))
+        evolve(transaction, self.table, present, columns, lineage(self.log))
         with Output(self.state) as output:
             buckets, added, gone = self._write(
                 transaction, columns, foreign_kinds(columns, seen), full, bool(retyped), output, progress
@@ -187,9 +189,7 @@ class _Refresh:
         places = ", ".join(map(str, group))
         ours = [name for name in own_columns(self.table) if name != "_rescued"]
         mine = ", ".join(map(identifier, ours))
-        live = projected(
-            f"(SELECT {mine} FROM winners WHERE _bucket IN ({places}) AND _op <> 'REMOVE')", columns, rescue
-        )
+        live = projected(f"(SELECT {mine} FROM winners WHERE _bucket IN ({places}) AND {LIVES})", columns, rescue)
         types = own_columns(self.table) | {column.name: column.sql_type for column in columns}
         if not old:
             return live
@@ -197,7 +197,9 @@ class _Refresh:
           ANTI JOIN winners w ON o._item_key = w._item_key)"""
         if retype:
             everything = {column.attribute for column in columns}
-            kept_sql = projected(f"(SELECT {mine} FROM {kept})", columns, everything)
+            # Files of before we had all of these columns may be the only ones.
+            whole = f"({empty_rows(own_columns(self.table))} UNION ALL BY NAME SELECT * FROM {kept})"
+            kept_sql = projected(f"(SELECT {mine} FROM {whole})", columns, everything)
         else:
             kept_sql = f"{empty_rows(types)} UNION ALL BY NAME SELECT * FROM {kept}"
         return f"({kept_sql}) UNION ALL BY NAME ({live})"

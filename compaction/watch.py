@@ -19,7 +19,8 @@ from lake.catalog import load_table, open_catalog
 from lake.config import TableConfig
 from lake.errors import LakeError
 from lake.lake import Lake, open_lake
-from lake.tables import batch_of, data_files
+from lake.state import covered_batch
+from lake.tables import data_files
 
 FAILURES_MAX = 5  # of one table, one after the other
 
@@ -116,7 +117,8 @@ def _sizes(lake: Lake, table: TableConfig) -> tuple[int, int, int]:
     """From metadata alone: changes in the log that the state does not cover, rows of the state, when it was made."""
     catalog = open_catalog(lake)
     log, state = (load_table(catalog, name(table.name)) for name in (layout.log_table, layout.state_table))
-    tail = [file.rows for file in data_files(log, "batch") if file.high > batch_of(state)] if log is not None else []
+    covered = covered_batch(state, log, table)
+    tail = [file.rows for file in data_files(log, "batch") if file.high > covered] if log is not None else []
     if state is None or (snapshot := state.current_snapshot()) is None:
         return sum(tail), 0, 0
     return sum(tail), sum(file.rows for file in data_files(state, "_created_at_us")), snapshot.timestamp_ms * 1_000

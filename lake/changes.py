@@ -10,6 +10,7 @@ from lake.keys import ItemKey
 Op = Literal["INSERT", "MODIFY", "REMOVE", "READ"]
 Source = Literal["stream", "scan", "export", "repair"]
 Surface = Literal["kds", "streams"]
+Ttl = Literal["delete", "keep"]  # what a state does with items that expired
 OPS: tuple[Op, ...] = ("INSERT", "MODIFY", "REMOVE", "READ")
 SOURCES: tuple[Source, ...] = ("stream", "scan", "export", "repair")
 

@@ -23,8 +23,11 @@ UNBOUNDED = 1_000  # the digits of a number in scientific notation: only a doubl
 ITEM_KEY, HASH_KEY, ITEM = "_item_key", "_hash_key", "_item"
 OURS = {
     ITEM_KEY: "VARCHAR", HASH_KEY: "VARCHAR", ITEM: "VARCHAR", "_created_at_us": "BIGINT", "_op": "VARCHAR",
-    "_rescued": "VARCHAR",
+    "_rescued": "VARCHAR", "_expired_at": "TIMESTAMP",
 }  # fmt: skip
+# SQL over our columns of an item's last change: whether the state holds the item. What a table's TTL policy keeps has
+# a time of expiry (`lake.current`); else a REMOVE leaves nothing.
+LIVES = "(_op <> 'REMOVE' OR _expired_at IS NOT NULL)"
 # Names that the SQL and the partitioning of a state use for themselves.
 _RESERVED = {"_bucket", "_w", "_odd", "key_bucket"}
 _SCALARS = {"S": "VARCHAR", "BOOL": "BOOLEAN", "B": "BLOB", "M": "VARCHAR", "L": "VARCHAR"}

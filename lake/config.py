@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lake.changes import Surface
+from lake.changes import Surface, Ttl
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.layout import lake_name
@@ -19,7 +19,7 @@ FORMAT = 1
 BUCKETS_MAX = 4096
 MASK_SECRET = "env:DYNALAKE_MASK_SECRET"  # where the secret is, unless lake.toml says otherwise
 _LAKE_SETTINGS = {"format", "catalog", "masks", "poison", "tables"}
-_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets", "masks"}
+_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets", "ttl", "masks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class TableConfig:
     keys: KeySchema
     surface: Surface = "kds"
     buckets: int = 16
+    ttl: Ttl = "delete"
     masks: tuple[Mask, ...] = ()
 
     @property
@@ -126,17 +127,20 @@ def _table(name: str, section: Any, where: str) -> TableConfig:
         raise ConfigError("read", place, expected="a lower-case name of letters, digits and _", got=repr(name))
     hash_key, range_key = section.get("hash_key"), section.get("range_key")
     surface, buckets = section.get("surface", "kds"), section.get("buckets", 16)
+    ttl = section.get("ttl", "delete")
     if not isinstance(hash_key, str) or not isinstance(range_key, str | None):
         raise ConfigError("read", place, expected='hash_key = "NAME:TYPE"', got=repr(hash_key or range_key))
     if surface not in ("kds", "streams"):
         raise ConfigError("read", place, expected='surface = "kds" or "streams"', got=repr(surface))
+    if ttl not in ("delete", "keep"):
+        raise ConfigError("read", place, expected='ttl = "delete" or "keep"', got=repr(ttl))
     if not isinstance(buckets, int) or not 1 <= buckets <= BUCKETS_MAX:
         raise ConfigError("read", place, expected=f"buckets from 1 to {BUCKETS_MAX}", got=repr(buckets))
     keys = KeySchema(KeyAttribute.parse(hash_key), KeyAttribute.parse(range_key) if range_key else None)
     if keys.range_key and keys.range_key.name == keys.hash_key.name:
         raise ConfigError("read", place, expected="two attributes as hash key and range key", got=f"{hash_key!r} twice")
     masks = parse_masks(section.get("masks", {}), keys, place)
-    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets, masks)
+    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets, ttl, masks)
 
 
 def _refuse_unknown(section: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -163,6 +167,8 @@ def table_section(table: TableConfig) -> str:
     if table.keys.range_key:
         lines.append(f"range_key = {_text(str(table.keys.range_key))}")
     lines += [f"surface = {_text(table.surface)}", f"buckets = {table.buckets}"]
+    if table.ttl != "delete":
+        lines.append(f"ttl = {_text(table.ttl)}")
     if table.masks:
         lines.append(f"\n[tables.{table.name}.masks]")
         lines += [f"{_text(mask.text)} = {_text(mask.action)}" for mask in table.masks]

@@ -129,8 +129,7 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
         name = layout.lake_name(table.dynamodb_name, set(present.tables))
-        added = replace(table, name=name)
-        whole = text + table_section(added)
+        whole = text + table_section(replace(table, name=name))
         parse_config(whole, lake.place(layout.CONFIG))  # before it is written
         return whole
 

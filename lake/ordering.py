@@ -1,7 +1,7 @@
 """The order of an item's changes, and with it the current state: the specification.
 
-Every SQL form of current state is held to `latest()` by property tests, and items whose greatest instant
-is tied are settled by this very code, from their whole history.
+Every SQL form of current state is held to `latest()` and `state_after()` by property tests, and items whose
+greatest instant is tied are settled by this very code, from their whole history.
 
 An *instant* is one `created_at_us`. DynamoDB may give times in milliseconds, and a stream may be switched
 live: a time that is a whole millisecond covers all of it, so within a millisecond that holds such a time all
@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from lake.attributes import image_text
-from lake.changes import Change, Surface
+from lake.changes import Change, Surface, Ttl
 
 ABSENT = None
 Vertex = str | None
@@ -41,9 +42,32 @@ def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change
 
 
 def latest(changes: Iterable[Change], surface: Surface = "kds") -> Change | None:
-    """The last change of one item: its state is that change's NewImage, or none after a REMOVE."""
+    """The last change of one item: `state_after` says what its state then is."""
     ordered = in_order(changes, surface)
     return ordered[-1] if ordered else None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """What the current state has of an item; `expired_at_us` where it is only kept, being no more in the table."""
+
+    image: str | None
+    expired_at_us: int | None = None
+
+
+def state_after(change: Change | None, ttl: Ttl) -> ItemState | None:
+    """The state of an item whose last change this is: its NewImage, or none after a REMOVE.
+
+    Under `keep` an item that expired stays, from that change's own OldImage: no earlier change may have been seen.
+    Without an OldImage there is nothing to keep.
+    """
+    if change is None:
+        return None
+    if change.op != "REMOVE":
+        return ItemState(change.new_image)
+    if ttl == "keep" and change.is_ttl and change.old_image is not None:
+        return ItemState(change.old_image, change.created_at_us)
+    return None
 
 
 def _copy_preference(change: Change) -> tuple[bool, int]:

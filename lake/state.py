@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -19,6 +20,7 @@ from pyiceberg.types import (
     LongType,
     NestedField,
     StringType,
+    TimestampType,
 )
 
 from lake import layout
@@ -34,14 +36,17 @@ from lake.columns import (
     parse_columns,
 )
 from lake.config import TableConfig
+from lake.layout import sql_name, unique_name
 from lake.log import lineage
+from lake.tables import batch_of
 
 COLUMNS = "dynalake.columns"
 LINEAGE = "dynalake.lineage"  # the log that the state was made from
+TTL = "dynalake.ttl"  # the policy that it was made under
 BUCKET_FIELD_ID = 1000
 _TYPES: dict[str, IcebergType] = {
     "VARCHAR": StringType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "BOOLEAN": BooleanType(),
-    "BLOB": BinaryType(),
+    "BLOB": BinaryType(), "TIMESTAMP": TimestampType(),
 }  # fmt: skip
 
 
@@ -71,7 +76,7 @@ def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
         layout.state_table(table.name),
         Schema(*fields),
         lambda schema: _buckets(schema, table),
-        {COLUMNS: dump_columns(columns), "write.metadata.metrics.column._item": "none"},
+        {COLUMNS: dump_columns(columns), TTL: table.ttl, "write.metadata.metrics.column._item": "none"},
     )
 
 
@@ -80,12 +85,34 @@ def _buckets(schema: Schema, table: TableConfig) -> PartitionSpec:
     return PartitionSpec(PartitionField(source, BUCKET_FIELD_ID, BucketTransform(table.buckets), "key_bucket"))
 
 
-def is_made_from(state: Table, log: Table) -> bool:
-    """Whether a state speaks of this log, or of none yet: a log made anew under its name is another."""
-    return state.properties.get(LINEAGE, lineage(log)) == lineage(log)
+def is_made_from(state: Table, log: Table, table: TableConfig) -> bool:
+    """Whether a state speaks of this log, or of none yet, and under the table's policy of today.
+
+    A log made anew under its name is another. Nor does it where a column of an attribute has a name of ours.
+    """
+    is_of_this_log = state.properties.get(LINEAGE, lineage(log)) == lineage(log)
+    is_of_this_policy = state.properties.get(TTL, "delete") == table.ttl  # before there were policies: delete
+    return is_of_this_log and is_of_this_policy and not any(c.name in OURS for c in _stored_columns(state))
+
+
+def covered_batch(state: Table | None, log: Table | None, table: TableConfig) -> int:
+    """The last batch of the log that a state covers: 0 where it was not made from it."""
+    if state is None or log is None or not is_made_from(state, log, table):
+        return 0
+    return batch_of(state)
 
 
 def columns_of(state: Table) -> list[Column]:
+    """The typed columns. One with a name that has become ours since gets another, at the next refresh."""
+    columns = _stored_columns(state)
+    taken = {*OURS, *(column.name for column in columns)}
+    return [
+        replace(column, name=unique_name(sql_name(column.attribute), taken)) if column.name in OURS else column
+        for column in columns
+    ]
+
+
+def _stored_columns(state: Table) -> list[Column]:
     return parse_columns(state.properties[COLUMNS])
 
 
@@ -105,17 +132,27 @@ def iceberg_type(column: Column) -> IcebergType:
     return ListType(element_id=0, element_type=scalar, element_required=False) if column.element_kind else scalar
 
 
-def evolve(transaction: Transaction, before: Sequence[Column], after: Sequence[Column], lineage: str) -> None:
-    """Adds new columns; one whose type changed goes and comes anew, with a new field id, to be filled again."""
-    retyped = changed_types(before, after)
-    if retyped:
+def evolve(
+    transaction: Transaction, table: TableConfig, before: Sequence[Column], after: Sequence[Column], lineage: str
+) -> None:
+    """Adds new columns, ours too in a state made before we had them, and says what the state is made from.
+
+    One whose type changed goes and comes anew, with a new field id, to be filled again.
+    """
+    ours = own_columns(table)
+    present = transaction.table_metadata.schema().fields
+    gone = {column.name for column in changed_types(before, after)}
+    gone |= {field.name for field in present if field.name in ours and field.doc}  # of an attribute, as its doc says
+    if gone:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
-            for column in retyped:
-                update.delete_column((column.name,))
-    known = {column.name for column in before} - {column.name for column in retyped}
-    added = [column for column in after if column.name not in known]
-    if added:
-        with transaction.update_schema() as update:
-            for column in added:
+            for name in sorted(gone):
+                update.delete_column((name,))
+    known = {field.name for field in present} - gone
+    with transaction.update_schema() as update:
+        for name, kind in ours.items():
+            if name not in known:
+                update.add_column((name,), _TYPES[kind])
+        for column in after:
+            if column.name not in known:
                 update.add_column((column.name,), iceberg_type(column), doc=column.attribute)
-    transaction.set_properties({COLUMNS: dump_columns(after), LINEAGE: lineage})
+    transaction.set_properties({COLUMNS: dump_columns(after), LINEAGE: lineage, TTL: table.ttl})

@@ -61,8 +61,9 @@ def _find_repeated_rows(view: View, table: TableConfig, evidence: Evidence) -> i
 def _pairs(view: View, table: TableConfig, scan: str) -> Iterator[tuple[Any, ...]]:
     """Rows of both sides, joined: the scan's four columns, ours, then the typed ones."""
     ours = ["_item_key", "_item", "_op", "_created_at_us", "_rescued"]
+    expired_at = "epoch_us(v._expired_at)"
     hash_key = "_hash_key" if "_hash_key" in own_columns(table) else "NULL"
-    chosen = [*(f"v.{name}" for name in ours), hash_key, *(f"v.{identifier(c.name)}" for c in view.columns)]
+    chosen = [*(f"v.{name}" for name in ours), expired_at, hash_key, *(f"v.{identifier(c.name)}" for c in view.columns)]
     reader = view.con.execute(
         f"""SELECT s.item_key, s.image, s.version_us, s.until_us, v.is_row, {", ".join(chosen)}
         FROM {scan} s FULL JOIN (SELECT *, true AS is_row FROM {identifier(table.name)}) v ON s.item_key = v._item_key
@@ -77,7 +78,7 @@ def _pairs(view: View, table: TableConfig, scan: str) -> Iterator[tuple[Any, ...
 class _RowChecker:
     def __init__(self, table: TableConfig, view: View, scanned: Scanned) -> None:
         self.compared = self.equal = 0
-        self._keys, self._scanned, self._rules = table.keys, scanned, RowRules(view.columns)
+        self._table, self._scanned, self._rules = table, scanned, RowRules(view.columns)
 
     def check(self, pair: tuple[Any, ...], reads: Writer, findings: Writer) -> None:
         item_key, image, version_us, until_us, is_row, *row = pair
@@ -85,20 +86,20 @@ class _RowChecker:
         if not is_row:
             reads.add(item_key, 0, image, version_us, until_us)
             return
-        row_key, row_image, op, created_at_us, rescued, hash_key, *cells = row
-        item = _item_of_row(self._keys, row_key, row_image)
+        row_key, row_image, op, created_at_us, rescued, expired_at_us, hash_key, *cells = row
+        item = _item_of_row(self._table.keys, row_key, row_image)
         if item is None:
             shown_row = AttributeDifference("_item", None, shown(row_image))
             name = row_key if row_key is not None else f"(row {self.compared} without a key)"
             findings.add(*finding(name, "state damaged", [shown_row]))
             return
         damages = self._rules.damages(item, cells, rescued)
-        damages += _damages_of_ours(self._keys, item, op, created_at_us, hash_key)
+        damages += _damages_of_ours(self._table, item, op, created_at_us, expired_at_us, hash_key)
         if damages:
             findings.add(*finding(row_key, "column damaged", damages))
         if item_key is None:
             reads.add(row_key, 0, None, self._scanned.version_us, self._scanned.until_us)
-        elif image == row_image or same_item(parse_item(image), item):
+        elif expired_at_us is None and (image == row_image or same_item(parse_item(image), item)):
             self.equal += not damages
         else:
             reads.add(item_key, 0, image, version_us, until_us)
@@ -114,13 +115,18 @@ def _item_of_row(keys: KeySchema, row_key: str | None, image: str | None) -> Ite
 
 
 def _damages_of_ours(
-    keys: KeySchema, item: Item, op: Any, created_at_us: Any, hash_key: Any
+    table: TableConfig, item: Item, op: Any, created_at_us: Any, expired_at_us: int | None, hash_key: Any
 ) -> Sequence[AttributeDifference]:
     damages = []
-    if op not in ("INSERT", "MODIFY", "READ"):
+    is_kept = op == "REMOVE" and table.ttl == "keep"
+    if op not in ("INSERT", "MODIFY", "READ") and not is_kept:
         damages.append(AttributeDifference("_op", None, shown(op)))
     if not isinstance(created_at_us, int) or created_at_us <= 0:
         damages.append(AttributeDifference("_created_at_us", None, shown(created_at_us)))
+    elif expired_at_us != (created_at_us if is_kept else None):
+        expected = shown(created_at_us if is_kept else None)
+        damages.append(AttributeDifference("_expired_at", expected, shown(expired_at_us)))
+    keys = table.keys
     if keys.hash_key.kind != "S":
         expected = KeySchema(keys.hash_key).item_key_of(item).parts[0]
         if hash_key != expected:

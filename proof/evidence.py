@@ -21,6 +21,7 @@ from duckdb import DuckDBPyConnection
 from lake.changes import Change
 from lake.config import TableConfig
 from lake.keys import ItemKey
+from lake.ordering import ItemState
 from lake.sql import identifier, literal
 from proof.columns import AttributeDifference
 from proof.history import Judgement, Read, Verdict, judge
@@ -34,36 +35,44 @@ READ_AT_ONCE = 256
 ATTRIBUTES_SHOWN_MAX = 20
 _DAMAGED = KINDS.index("state damaged")
 _KEY = ItemKey(("",))  # the log's text says which item it is
+_NO_STATE = ItemState(None)
 _TABLES = {
     "reads": "item_key VARCHAR, n INTEGER, image VARCHAR, version_us BIGINT, until_us BIGINT",
     "pending": "item_key VARCHAR",
-    "rows": "item_key VARCHAR, image VARCHAR",
+    "rows": "item_key VARCHAR, image VARCHAR, expired_at_us BIGINT",
     "history": "item_key VARCHAR, op VARCHAR, created_at_us BIGINT, event_id VARCHAR, source VARCHAR, "
-    "new_image VARCHAR, old_image VARCHAR, sequence_number VARCHAR",
+    "new_image VARCHAR, old_image VARCHAR, is_ttl BOOLEAN, sequence_number VARCHAR",
     "judged": "item_key VARCHAR, verdict VARCHAR",
     "findings": "item_key VARCHAR, kind INTEGER, attributes VARCHAR",
 }
 _EVERYTHING = """
     SELECT item_key, 0 AS part, n, image, version_us, until_us, NULL AS event_id, NULL AS op, NULL AS source,
-      NULL AS old_image, NULL AS sequence_number FROM evidence.reads SEMI JOIN evidence.pending USING (item_key)
+      NULL AS old_image, NULL AS is_ttl, NULL AS sequence_number, NULL AS expired_at_us
+    FROM evidence.reads SEMI JOIN evidence.pending USING (item_key)
     UNION ALL
-    SELECT item_key, 1, 0, image, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT item_key, 1, 0, image, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, expired_at_us
     FROM evidence.rows SEMI JOIN evidence.pending USING (item_key)
     UNION ALL
-    SELECT item_key, 2, 0, new_image, created_at_us, NULL, event_id, op, source, old_image, sequence_number
+    SELECT item_key, 2, 0, new_image, created_at_us, NULL, event_id, op, source, old_image, is_ttl,
+      sequence_number, NULL
     FROM evidence.history SEMI JOIN evidence.pending USING (item_key)
     ORDER BY item_key, part, n"""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An item with all that is known of it; `row` is its image in the current state, if it is there."""
+    """An item with all that is known of it; `row` is what the current state has of it, if it is there."""
 
     item_key: str
     reads: list[Read]
     until_us: int
-    row: str | None
+    row: ItemState | None
     changes: list[Change]
+
+    @property
+    def live_image(self) -> str | None:
+        """What the table should hold by the state's account: nothing of an item that expired."""
+        return self.row.image if self.row is not None and self.row.expired_at_us is None else None
 
 
 class Evidence:
@@ -92,7 +101,7 @@ class Evidence:
         """Takes the pending items' rows and changes from the view."""
         table = self._table.name
         for name, source, key in (("rows", table, "_item_key"), ("history", f"{table}_changes", "item_key")):
-            columns = "_item_key, _item" if name == "rows" else ", ".join(_names(name))
+            columns = "_item_key, _item, epoch_us(_expired_at)" if name == "rows" else ", ".join(_names(name))
             self.con.execute(f"DELETE FROM evidence.{name}")
             self.con.execute(
                 f"""INSERT INTO evidence.{name} SELECT {columns} FROM {identifier(source)} l
@@ -135,7 +144,9 @@ class Evidence:
         """Judges the pending items; gives how many still are. Damage is written down at once."""
         with self.writer("judged") as judged, self.writer("findings") as findings:
             for suspect in self._suspects():
-                result = judge(suspect.reads, suspect.until_us, suspect.row, suspect.changes, self._table.surface)
+                result = judge(
+                    suspect.reads, suspect.until_us, suspect.row, suspect.changes, self._table.surface, self._table.ttl
+                )
                 judged.add(suspect.item_key, result.verdict)
                 if result.verdict == "state damaged":
                     findings.add(*finding(suspect.item_key, "state damaged", _damaged_attributes(suspect, result)))
@@ -169,7 +180,7 @@ class Evidence:
         with self.writer("findings") as findings:
             for suspect in self._suspects():
                 latest = suspect.reads[-1].image
-                findings.add(*finding(suspect.item_key, _kind(suspect), _attributes(latest, suspect.row)))
+                findings.add(*finding(suspect.item_key, _kind(suspect), _attributes(latest, suspect.live_image)))
 
     def count(self, table: str) -> int:
         row = self.con.execute(f"SELECT count(*) FROM evidence.{table}").fetchone()
@@ -202,16 +213,28 @@ class Evidence:
             reads: list[Read] = []
             changes: list[Change] = []
             row, answered_us = None, 0
-            for _, part, n, image, time_us, until_us, event_id, op, source, old_image, sequence_number in group:
+            for (
+                _,
+                part,
+                n,
+                image,
+                time_us,
+                until_us,
+                event_id,
+                op,
+                source,
+                old_image,
+                is_ttl,
+                number,
+                expired_us,
+            ) in group:
                 if part == 0:
                     reads.append(Read(image, time_us))
                     answered_us = until_us if n == 0 else answered_us
                 elif part == 1:
-                    row = image
+                    row = ItemState(image, expired_us)
                 else:
-                    changes.append(
-                        Change(_KEY, op, time_us, event_id, image, old_image, False, source, sequence_number)
-                    )
+                    changes.append(Change(_KEY, op, time_us, event_id, image, old_image, is_ttl, source, number))
             yield Suspect(key, reads, answered_us, row, changes)
 
 
@@ -255,7 +278,7 @@ def _kind(suspect: Suspect) -> Kind:
     # Seen once only, it may have changed since; but then the lake would know something of it.
     if not is_at_rest or (len(suspect.reads) == 1 and suspect.changes):
         return "unproven"
-    if suspect.row is None:
+    if suspect.live_image is None:
         return "missing in the lake"
     return "extra in the lake" if latest is None else "differs"
 
@@ -279,10 +302,13 @@ def _attributes(table: str | None, lake: str | None) -> list[AttributeDifference
 
 def _damaged_attributes(suspect: Suspect, result: Judgement) -> list[AttributeDifference]:
     """The row against the table; where these agree, against what the log says that it must be."""
-    attributes = _attributes(suspect.reads[-1].image, suspect.row)
-    if attributes and not same_text(suspect.reads[-1].image, suspect.row):
+    attributes = _attributes(suspect.reads[-1].image, suspect.live_image)
+    if attributes and not same_text(suspect.reads[-1].image, suspect.live_image):
         return attributes
-    told = _attributes(result.last_image, suspect.row)
+    expected, row = (one or _NO_STATE for one in (result.expected, suspect.row))
+    told = _attributes(expected.image, row.image)
+    if expected.expired_at_us != row.expired_at_us:
+        told.append(AttributeDifference("_expired_at", shown(expected.expired_at_us), shown(row.expired_at_us)))
     return [AttributeDifference(f"{one.name} in the log", one.table, one.lake) for one in told]
 
 

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lake.changes import Change, Surface
-from lake.ordering import in_order
+from lake.changes import Change, Surface, Ttl
+from lake.ordering import ItemState, in_order, state_after
 from proof.values import same_text
 
 Verdict = Literal["proven", "pending", "state damaged"]
@@ -42,26 +42,38 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`last_image` is the state that the item's last change in the lake left."""
+    """`expected` is what the item's last change in the lake leaves in the current state."""
 
     verdict: Verdict
-    last_image: str | None
+    expected: ItemState | None
 
 
 def judge(
-    reads: Sequence[Read], until_us: int, row: str | None, changes: Sequence[Change], surface: Surface = "kds"
+    reads: Sequence[Read],
+    until_us: int,
+    row: ItemState | None,
+    changes: Sequence[Change],
+    surface: Surface = "kds",
+    ttl: Ttl = "delete",
 ) -> Judgement:
     """One item: what was read of it against its row in the current state and its changes in the log.
 
     Changes made after `until_us` came after the first of the reads. The row must be what the last change left:
-    that is no matter of time, for both are of one version of the lake.
+    that is no matter of time, for both are of one version of the lake. An item that is kept though it expired is held
+    so against the log alone: as to the table, its last change has removed it.
     """
     ordered = in_order(changes, surface)
-    last_image = _after(ordered[-1]) if ordered else None
-    if not same_text(row, last_image):
-        return Judgement("state damaged", last_image)
+    expected = state_after(ordered[-1], ttl) if ordered else None
+    if not _same_state(row, expected):
+        return Judgement("state damaged", expected)
     is_proven = any(_proves(read, until_us, ordered) for read in reads)
-    return Judgement("proven" if is_proven else "pending", last_image)
+    return Judgement("proven" if is_proven else "pending", expected)
+
+
+def _same_state(one: ItemState | None, other: ItemState | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.expired_at_us == other.expired_at_us and same_text(one.image, other.image)
 
 
 def _proves(read: Read, until_us: int, ordered: Sequence[Change]) -> bool:

@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 
 from lake import layout
 from lake.catalog import load_table, open_catalog
-from lake.columns import Column, plan_columns
+from lake.columns import LIVES, Column, plan_columns
 from lake.config import TableConfig
 from lake.errors import TransientError
 from lake.lake import Lake
@@ -87,4 +87,4 @@ def _typed_columns(con: DuckDBPyConnection, table: TableConfig, stored: list[Col
 
 
 def _tail(table: TableConfig) -> str:
-    return f"(FROM {identifier(f'{table.name} tail')} WHERE _op <> 'REMOVE')"
+    return f"(FROM {identifier(f'{table.name} tail')} WHERE {LIVES})"

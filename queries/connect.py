@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from lake.catalog import open_catalog
-from lake.columns import Column, changed_types, foreign_kinds, plan_columns
+from lake.columns import LIVES, Column, changed_types, foreign_kinds, plan_columns
 from lake.config import TableConfig
 from lake.current import IS_WINNER, find_tail_winners, find_winners, latest_sql, tail_sql, winner_columns
 from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults, use_s3
@@ -58,24 +58,28 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
     tail = identifier(f"{table.name} tail")  # no table's name holds a space
     files, covered = data_files(log, "batch"), batch_of(state)
     everything = files_sql(log, [file.path for file in files])
-    is_of_this_log = is_made_from(state, log)
-    if is_of_this_log:
+    state_counts = is_made_from(state, log, table)
+    if state_counts:
         changes = tail_sql(log, files, covered)
         find_tail_winners(con, changes, everything, table.surface, tail, winner_columns(table))
-    else:  # it says nothing of this log, until the next refresh
+    else:  # it says nothing of this log under this policy, until the next refresh
         find_winners(con, everything, table.surface, tail, winner_columns(table))
-    live = f"(FROM {tail} WHERE _op <> 'REMOVE')"
+    live = f"(FROM {tail} WHERE {LIVES})"
     present = columns_of(state)
     seen = seen_attributes(con, live)
     columns = plan_columns(present, seen)
     rows = projected(live, columns, foreign_kinds(columns, seen))
     con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS FROM ({rows})")
-    kept = f"s ANTI JOIN {tail} t ON s._item_key = t._item_key" if is_of_this_log else "WHERE false"
-    base = f"(SELECT * FROM {scan_sql(state)} {kept})"
-    if changed_types(present, columns):  # as a refresh would: taken anew from the images
-        ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
-        base = f"({projected(f'(SELECT {ours} FROM {base})', columns, {c.attribute for c in columns})})"
     types = own_columns(table) | {column.name: column.sql_type for column in columns}
+    base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
+    if not state_counts:
+        base = f"({empty_rows(types)})"
+    elif changed_types(present, columns):  # as a refresh would: taken anew from the images
+        ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
+        whole = (
+            f"({empty_rows(own_columns(table))} UNION ALL BY NAME SELECT * FROM {base})"  # of before we had them all
+        )
+        base = f"({projected(f'(SELECT {ours} FROM {whole})', columns, {c.attribute for c in columns})})"
     order = [column.name for column in columns] + list(own_columns(table))
     con.execute(
         f"""CREATE TEMP VIEW {identifier(table.name)} AS SELECT {", ".join(map(identifier, order))} FROM (
@@ -88,8 +92,8 @@ def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table
 def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
     moment = f"CAST(CAST({_MOMENT} AS TIMESTAMPTZ) AS TIMESTAMP)"  # a text without an offset is in UTC
     past = f"(SELECT * FROM {changes} WHERE event_time <= {moment} AND created_at_us <= epoch_us({moment}))"
-    winners = f"""(SELECT {winner_columns(table)} FROM {past} l
-      SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER} WHERE l.op <> 'REMOVE')"""
+    winners = f"""(FROM (SELECT {winner_columns(table)} FROM {past} l
+      SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER}) WHERE {LIVES})"""
     order = [column.name for column in columns] + list(own_columns(table))
     return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}({_MOMENT}) AS TABLE
       SELECT {", ".join(map(identifier, order))} FROM ({projected(winners, columns, {c.attribute for c in columns})})"""

@@ -14,7 +14,7 @@ from lake.config import TableConfig
 from lake.dead_letters import read_dead_letters
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.lake import Lake
-from lake.state import columns_of
+from lake.state import columns_of, covered_batch
 from lake.tables import batch_of, data_files, files_sql, scan_sql
 
 Status = dict[str, Any]
@@ -36,7 +36,7 @@ def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
         "dynamodb_name": table.dynamodb_name,
         "key": " ".join(map(str, table.keys.attributes)),
         "surface": table.surface,
-        **_log_status(log, batch_of(state)),
+        **_log_status(log, covered_batch(state, log, table)),
         **_state_status(state),
         "columns": len(columns),
         "columns_full": len(columns) >= COLUMNS_MAX,  # further attributes are in _item only

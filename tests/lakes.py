@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,7 @@ from compaction.refresh import RefreshReport, refresh
 from compaction.settings import Settings
 from lake.attributes import canonical_image
 from lake.catalog import load_table, open_catalog
-from lake.changes import Surface
+from lake.changes import Surface, Ttl
 from lake.config import TableConfig
 from lake.keys import KeyAttribute, KeyKind, KeySchema
 from lake.lake import Lake, add_table, create_lake
@@ -30,10 +31,17 @@ Items = dict[str, dict]
 
 
 def new_lake(
-    root: Path | str, name: str = "orders", keys: KeySchema = SCHEMA, surface: Surface = "kds", buckets: int = 4
-) -> Lake:
+    root: Path | str, name: str = "orders", keys: KeySchema = SCHEMA, surface: Surface = "kds", buckets: int = 4,
+    ttl: Ttl = "delete",
+) -> Lake:  # fmt: skip
     """A lake with one table."""
-    return add_table(create_lake(root), TableConfig("", name, keys, surface, buckets))
+    return add_table(create_lake(root), TableConfig("", name, keys, surface, buckets, ttl=ttl))
+
+
+def with_ttl(lake: Lake, ttl: Ttl) -> Lake:
+    """The lake as it is opened once its one table has another policy."""
+    changed = replace(only_table(lake), ttl=ttl)
+    return replace(lake, config=replace(lake.config, tables={changed.name: changed}))
 
 
 def only_table(lake: Lake) -> TableConfig:
@@ -74,6 +82,27 @@ def land_records(lake: Lake, name: str, records: Iterable[bytes | dict]) -> Path
 def expected_items(keys: KeySchema, items: Iterable[dict]) -> Items:
     """Canonical images by item key, as a table has them."""
     return {str(keys.item_key_of(item)): canonical_image(item) for item in items}
+
+
+def expired_items(keys: KeySchema, table: standin.Table, at_us: int | None = None) -> tuple[Items, set[str]]:
+    """What a table kept of the items that had expired by an instant; and those of which nobody can tell.
+
+    Of two deletes of an item in one instant either may have been the last, for what there is after each is the same.
+    """
+    histories: dict[str, list[standin.Change]] = {}
+    for change in table.changes:
+        if at_us is None or change.at_us <= at_us:
+            histories.setdefault(str(keys.item_key_of(change.keys)), []).append(change)
+    kept: Items = {}
+    unsure = set()
+    for key, changes in histories.items():
+        last = changes[-1]
+        removes = [one for one in changes if one.op == "REMOVE" and one.at_us // 1000 == last.at_us // 1000]
+        if last.op == "REMOVE" and len(removes) > 1:
+            unsure.add(key)
+        elif last.op == "REMOVE" and last.ttl and last.old is not None:
+            kept[key] = canonical_image(last.old)
+    return kept, unsure
 
 
 def items_of(con: duckdb.DuckDBPyConnection, relation: str) -> Items:

@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from compaction.landed import TAKEN, create_landed
 from compaction.plan import plan_batch
 from lake.attributes import canonical_number
-from lake.changes import Change, Op, Source, Surface
+from lake.changes import Change, Op, Source, Surface, Ttl
+from lake.columns import LIVES
 from lake.config import TableConfig
-from lake.current import find_tail_winners, find_winners, latest_sql
+from lake.current import find_tail_winners, find_winners, latest_sql, winner_columns
 from lake.engine import connect_engine
 from lake.keys import ItemKey, KeyAttribute, KeySchema
-from lake.ordering import latest
+from lake.ordering import ItemState, latest, state_after
 from lake.sql import item_key_sql, key_part_sql, literal, parquet_sql
 from lake.tables import LogFile
 
@@ -145,6 +146,7 @@ def test_different_keys_have_different_texts(pairs: list[tuple[str, str]]) -> No
 
 IMAGES = ['{"v":{"S":"A"}}', '{"v":{"S":"B"}}', '{"v":{"S":"C"}}']
 ITEMS = ("a", "b", "c")
+TTLS: list[Ttl] = ["delete", "keep"]
 
 
 @st.composite
@@ -165,7 +167,8 @@ def change_sets(draw: st.DrawFn, surface: Surface) -> list[Change]:
             number = str(draw(st.sampled_from([1, 2, 9, 10, 10**39]))).zfill(40)
         event_id = f"{draw(st.integers(0, 9))}-{n}"
         key = ItemKey((draw(st.sampled_from(ITEMS)),))
-        changes.append(Change(key, op, T + draw(times), event_id, new, old, False, source, number))
+        is_ttl = op == "REMOVE" and draw(st.booleans())
+        changes.append(Change(key, op, T + draw(times), event_id, new, old, is_ttl, source, number))
     return changes
 
 
@@ -173,10 +176,10 @@ def insert(con: duckdb.DuckDBPyConnection, table: TableConfig, changes: list[Cha
     create_landed(con, table)
     for c in changes:
         con.execute(
-            "INSERT INTO landed VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, false, ?, ?, NULL)",
+            "INSERT INTO landed VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             [
                 *(TAKEN, str(c.item_key), str(c.item_key), c.op, c.created_at_us, c.event_id),
-                *(c.new_image, c.old_image, c.source, c.sequence_number),
+                *(c.new_image, c.old_image, c.is_ttl, c.source, c.sequence_number),
             ],
         )
 
@@ -187,8 +190,30 @@ def winners_by_specification(changes: list[Change], surface: Surface) -> dict[st
     return {key: change.event_id for key, change in found.items() if change is not None}
 
 
-def of_surface(surface: Surface) -> TableConfig:
-    return TableConfig("t", "t", KeySchema(KeyAttribute("pk", "S")), surface)
+States = dict[str, tuple[str, ItemState]]
+
+
+def states_by_specification(changes: list[Change], surface: Surface, ttl: Ttl) -> States:
+    """The items that live, each with the event that made it so."""
+    found: States = {}
+    for key in {str(c.item_key) for c in changes}:
+        last = latest([c for c in changes if str(c.item_key) == key], surface)
+        state = state_after(last, ttl)
+        if last is not None and state is not None:
+            found[key] = (last.event_id, state)
+    return found
+
+
+def states_of(con: duckdb.DuckDBPyConnection, winners: str) -> States:
+    rows = con.execute(
+        f"SELECT _item_key, event_id, _item, epoch_us(_expired_at) FROM {winners} WHERE {LIVES}"
+    ).fetchall()
+    assert len({key for key, *_ in rows}) == len(rows)
+    return {key: (event_id, ItemState(image, expired_us)) for key, event_id, image, expired_us in rows}
+
+
+def of_surface(surface: Surface, ttl: Ttl = "delete") -> TableConfig:
+    return TableConfig("t", "t", KeySchema(KeyAttribute("pk", "S")), surface, ttl=ttl)
 
 
 @pytest.mark.parametrize("surface", ["kds", "streams"])
@@ -200,8 +225,10 @@ def test_latest_in_sql_is_latest(con: duckdb.DuckDBPyConnection, surface: Surfac
     expected = winners_by_specification(changes, surface)
     winners = con.execute(f"SELECT item_key, event_id FROM ({latest_sql('landed', surface)})").fetchall()
     assert dict(winners) == expected
-    find_winners(con, "landed", surface, "w", "l.item_key, l.event_id")
-    assert dict(con.execute("FROM w").fetchall()) == expected
+    for ttl in TTLS:
+        find_winners(con, "landed", surface, "w", f"l.event_id, {winner_columns(of_surface(surface, ttl))}")
+        assert dict(con.execute("SELECT _item_key, event_id FROM w").fetchall()) == expected
+        assert states_of(con, "w") == states_by_specification(changes, surface, ttl)
 
 
 class Log:
@@ -235,20 +262,19 @@ class Log:
 def check_tail(con: duckdb.DuckDBPyConnection, surface: Surface, changes: list[Change], rng: random.Random) -> Log:
     """Batches and refreshes at random: after each refresh, and in each tail, the state is the specification's."""
     with tempfile.TemporaryDirectory() as folder:
-        log = Log(con, of_surface(surface), Path(folder))
-        state: dict[str, str] = {}
+        ttl = rng.choice(TTLS)
+        log = Log(con, of_surface(surface, ttl), Path(folder))
+        columns = f"l.event_id, {winner_columns(log.table)}"
+        state: States = {}
         covered, rest = 0, list(changes)
         while rest:
             size = rng.choice([1, 2, 5, len(rest)])
             log.add(rest[:size])
             del rest[:size]
-            find_tail_winners(
-                con, f"(FROM {log.sql} WHERE batch > {covered})", log.sql, surface, "w", "l.item_key, l.event_id"
-            )
-            rows = con.execute("FROM w").fetchall()
-            assert len({key for key, _ in rows}) == len(rows)
-            fresh = state | dict(rows)
-            assert fresh == winners_by_specification(log.kept, surface)
+            find_tail_winners(con, f"(FROM {log.sql} WHERE batch > {covered})", log.sql, surface, "w", columns)
+            touched = {key for (key,) in con.execute("SELECT _item_key FROM w").fetchall()}
+            fresh = {key: one for key, one in state.items() if key not in touched} | states_of(con, "w")
+            assert fresh == states_by_specification(log.kept, surface, ttl)
             if rng.random() < 0.4:
                 state, covered = fresh, len(log.files)
         return log

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from lake.keys import KeySchema
 from queries.connect import connect
 from tests.lakes import (
     SCHEMA,
+    Items,
     compacted,
     expected_items,
+    expired_items,
     fresh_items,
     items_of,
     land,
@@ -26,6 +29,7 @@ from tests.lakes import (
     only_table,
     refreshed,
     timestamp,
+    with_ttl,
 )
 
 START_US = 1_700_006_399_990_000  # a little before a midnight: histories cross days
@@ -97,12 +101,14 @@ def check_history(seed: int, place: str | None = None) -> None:
         objects = sorted(objects, key=lambda one: order[one.key])
     root = Path(tempfile.mkdtemp(prefix="dynalake-test-"))
     try:
-        lake = new_lake(place or root / "lake")
+        lake = new_lake(place or root / "lake", ttl=rng.choice(["delete", "keep"]))
         rounds = rng.choice([1, 3, 6])
         for n in range(rounds):
             land(lake, objects[n * len(objects) // rounds : (n + 1) * len(objects) // rounds])
             for _ in range(rng.randrange(2) if n + 1 < rounds else 1):
                 compacted(lake, reread=rng.random() < 0.2)
+            if rng.random() < 0.1:
+                lake = with_ttl(lake, rng.choice(["delete", "keep"]))
             if rng.random() < 0.5:
                 refreshed(lake, full=rng.random() < 0.2)
         check_lake(lake, table, SCHEMA, whole_ms=precision == "MILLISECOND" or knobs.precision_switch_at is not None
@@ -114,12 +120,21 @@ def check_history(seed: int, place: str | None = None) -> None:
 
 
 def check_lake(lake, table: standin.Table, keys: KeySchema, whole_ms: bool, rng: random.Random) -> None:
-    """Fresh, refreshed and full state are the table; the log has each change once; any past is the past."""
-    expected = expected_items(keys, table.items.values())
-    name = only_table(lake).name
+    """Fresh, refreshed and full state are the table; the log has each change once; any past is the past.
+
+    Under the policy that keeps them, so are the items that have expired.
+    """
+    name, keeps = only_table(lake).name, only_table(lake).ttl == "keep"
+
+    def check_items(found: Items, live: Iterable[dict], at_us: int | None, what: str) -> None:
+        kept, unsure = expired_items(keys, table, at_us) if keeps else ({}, set())
+        expected = expected_items(keys, live) | kept
+        assert {key: image for key, image in found.items() if key not in unsure} == expected, what
+
+    items = table.items.values()
     con = connect(lake, 1024, 2)
     try:
-        assert items_of(con, name) == expected, "fresh"
+        check_items(items_of(con, name), items, None, "fresh")
         ids = sorted(row[0] for row in con.execute(f"SELECT event_id FROM {name}_changes").fetchall())
         assert ids == sorted(change.event_id for change in table.changes)
         for change in rng.sample(table.changes, min(4, len(table.changes))):
@@ -127,10 +142,10 @@ def check_lake(lake, table: standin.Table, keys: KeySchema, whole_ms: bool, rng:
             if whole_ms:  # what the feed tells no finer, nobody can ask finer
                 at_us = at_us // 1000 * 1000 + 999
             then = items_of(con, f"{name}_as_of({timestamp(at_us)})")
-            assert then == expected_items(keys, table.items_as_of(at_us).values()), f"as of {at_us}"
+            check_items(then, table.items_as_of(at_us).values(), at_us, f"as of {at_us}")
     finally:
         con.close()
     refreshed(lake)
-    assert fresh_items(lake) == expected, "refreshed"
+    check_items(fresh_items(lake), items, None, "refreshed")
     refreshed(lake, full=True)
-    assert fresh_items(lake) == expected, "full"
+    check_items(fresh_items(lake), items, None, "full")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.attributes import canonical_number, canonical_value, decode_base64, encode_binary_once, image_text, plain_json
+from lake.changes import Ttl
 from lake.columns import (
     COLUMNS_MAX,
     Column,
@@ -189,10 +190,11 @@ def test_names_in_sql_need_no_quotes_but_for_words(name: str, other: str) -> Non
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     st.integers(1, 4096),
+    st.sampled_from(["delete", "keep"]),
 )
-def test_lake_toml_gives_back_what_was_written(table: str, attribute: str, buckets: int) -> None:
+def test_lake_toml_gives_back_what_was_written(table: str, attribute: str, buckets: int, ttl: Ttl) -> None:
     keys = KeySchema(KeyAttribute(attribute, "N"), KeyAttribute("range", "B"))
-    config = TableConfig(lake_name(table, set()), table, keys, "streams", buckets)
+    config = TableConfig(lake_name(table, set()), table, keys, "streams", buckets, ttl=ttl)
     read = parse_config(new_config_text({}) + table_section(config), "lake.toml")
     assert read.tables == {config.name: config}
     assert read.table(table) == config == read.table(config.name)
@@ -209,6 +211,7 @@ def test_lake_toml_gives_back_what_was_written(table: str, attribute: str, bucke
         ('format = 1\n[tables.orders]\nhash_key = "pk:S"\nrange_key = 5', "NAME:TYPE"),
         ('format = 1\n[tables.orders]\nhash_key = "pk:S"\nsurface = "x"', "surface"),
         ('format = 1\n[tables.orders]\nhash_key = "pk:S"\nbuckets = 0', "buckets"),
+        ('format = 1\n[tables.orders]\nhash_key = "pk:S"\nttl = "Keep"', 'ttl = "delete" or "keep"'),
         ('format = 1\n[tables.orders]\nhash_key = "pk:S"\nbukets = 5', "bukets"),
     ],
 )  # fmt: skip
@@ -269,7 +272,17 @@ def test_types_of_columns(kind: str, whole: int, scale: int, sql_type: str) -> N
 
 def test_columns_have_a_limit_and_keep_out_of_our_names() -> None:
     assert len(plan_columns([], [Seen(f"a{n}", "S", 1) for n in range(COLUMNS_MAX + 5)])) == COLUMNS_MAX
-    ours = ["_item", "_item_key", "_hash_key", "_op", "_created_at_us", "_rescued", "_bucket", "key_bucket"]
+    ours = [
+        "_item",
+        "_item_key",
+        "_hash_key",
+        "_op",
+        "_created_at_us",
+        "_rescued",
+        "_expired_at",
+        "_bucket",
+        "key_bucket",
+    ]
     for name in ours:
         keys = KeySchema(KeyAttribute(name, "S"), KeyAttribute(name.upper(), "N"))
         assert [c.name for c in key_state_columns(keys)] == [f"{name}_2", f"{name}_3"]

@@ -17,7 +17,7 @@ from lake.config import TableConfig
 from lake.errors import ConfigError, LakeError
 from lake.keys import ItemKey, KeyAttribute, KeySchema
 from lake.lake import add_table
-from lake.ordering import in_order
+from lake.ordering import ItemState, in_order, state_after
 from proof.columns import RowRules, TypedColumn
 from proof.history import Read, judge
 from proof.scan import key_values
@@ -135,7 +135,7 @@ def history(*states: tuple[int, str | None]) -> list[Change]:
 
 def verdict(changes: list[Change], until: int, *reads: tuple[int, str | None]) -> str:
     ordered = in_order(changes)
-    row = ordered[-1].new_image if ordered else None
+    row = state_after(ordered[-1], "delete") if ordered else None
     return judge([Read(image(value), at * SECOND) for at, value in reads], until * SECOND, row, changes).verdict
 
 
@@ -177,9 +177,9 @@ def test_an_item_that_never_rests_is_proven_by_any_reread_the_lake_has_reached()
 
 def test_a_row_that_is_not_what_its_log_says() -> None:
     changes = history((10, "A"), (20, "B"))
-    for row in ("A", None, "C"):
-        assert judge([Read(image("B"), 0)], 9, image(row), changes).verdict == "state damaged"
-    assert judge([Read(None, 0)], 9, image("A"), []).verdict == "state damaged"
+    for row in (ItemState(image("A")), None, ItemState(image("C")), ItemState(image("B"), 20 * SECOND)):
+        assert judge([Read(image("B"), 0)], 9, row, changes).verdict == "state damaged"
+    assert judge([Read(None, 0)], 9, ItemState(image("A")), []).verdict == "state damaged"
 
 
 def simulated(tmp_path: Path, *keys: tuple[str, str], surface: Any = "kds") -> tuple[Pipeline, FakeDynamoDB]:

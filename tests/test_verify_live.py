@@ -26,7 +26,7 @@ class World:
 
     def __init__(self, root: Path, rng: random.Random, surface: Surface = "kds") -> None:
         self.rng = rng
-        self.lake = new_lake(root / "lake", surface=surface, buckets=2)
+        self.lake = new_lake(root / "lake", surface=surface, buckets=2, ttl=rng.choice(["delete", "keep"]))
         self.items = rng.choice([1, 3, 12])
         table = standin.Table("orders", ("pk", "S"), ("sk", "S"), seed=rng.randrange(1 << 30))
         faults = standin.Faults(
@@ -53,7 +53,7 @@ class World:
             return None
         key = {"pk": {"S": name}, "sk": {"S": "1"}}
         if rng.random() < 0.3:
-            return table.delete(key, self.source.now_us)
+            return table.delete(key, self.source.now_us, ttl=rng.random() < 0.5)
         return table.put({**key, "v": {"N": str(rng.randrange(3))}}, self.source.now_us)
 
     def send(self) -> None:

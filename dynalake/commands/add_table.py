@@ -29,6 +29,9 @@ def run(
     buckets: Annotated[
         int, typer.Option(help="Buckets of the current state; 128 to 256 MB each is good.", min=1, max=BUCKETS_MAX)
     ] = 16,
+    ttl: Annotated[
+        str, typer.Option(help="What the current state does with items that expire by TTL: delete or keep.")
+    ] = "delete",
 ) -> None:
     """Register a table. The same one again changes nothing."""
     from lake.config import TableConfig
@@ -36,11 +39,12 @@ def run(
     from lake.errors import ConfigError
     from lake.keys import KeyAttribute, KeySchema
     from lake.lake import add_table, open_lake
-    from lake.layout import CONFIG
     from lake.masks import parse_masks
 
     if surface not in ("kds", "streams"):
         raise typer.BadParameter(f"expected kds or streams, found {surface!r}", param_hint="--surface")
+    if ttl not in ("delete", "keep"):
+        raise typer.BadParameter(f"expected delete or keep, found {ttl!r}", param_hint="--ttl")
     if not re.fullmatch(DYNAMODB_NAME, table):
         raise typer.BadParameter(f"expected a DynamoDB table's name ({DYNAMODB_NAME}), found {table!r}")
     if from_dynamodb == (hash_key is not None) or (from_dynamodb and range_key is not None):
@@ -56,11 +60,16 @@ def run(
         masks = parse_masks(dict(one.rpartition("=")[::2] for one in mask or ()), keys, "--mask")
     except ConfigError as fault:
         raise typer.BadParameter(str(fault)) from fault
-    config = TableConfig("", table, keys, "kds" if surface == "kds" else "streams", buckets, masks)
+    config = TableConfig(
+        "", table, keys, "kds" if surface == "kds" else "streams", buckets, "keep" if ttl == "keep" else "delete", masks
+    )
     lake = add_table(open_lake(context.obj.uri), config)
-    name, made_with = lake.config.table(table).name, lake.config.table(table).buckets
-    if made_with != buckets:
-        print(f"table {name} was registered before and keeps its {made_with} buckets")
-    if mask and set(lake.config.table(table).masks) != set(masks):
-        print(f"table {name} was registered before and keeps its masks: change them in {lake.place(CONFIG)}")
+    registered = lake.config.table(table)
+    name = registered.name
+    if registered.buckets != buckets:
+        print(f"table {name} was registered before and keeps its {registered.buckets} buckets")
+    if registered.ttl != ttl:
+        print(f'table {name} was registered before with ttl = "{registered.ttl}"; change it in lake.toml')
+    if mask and set(registered.masks) != set(masks):
+        print(f"table {name} was registered before and keeps its masks; change them in lake.toml")
     print(f"table {name} registered; its changes land under {lake.raw}, next: dynalake compact {name}")
