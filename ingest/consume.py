@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from threading import Event, Lock, Thread
 
 from ingest.capture import Captured, Landing, Origin, plan_landing
@@ -80,7 +80,8 @@ class Consumer:
         self._now_us, self._seconds, self._tell_of = now_us, seconds, tell
         self._stream = kinesis.describe().name
         self._held: dict[str, _Held] = {}
-        self._outcomes: SimpleQueue[tuple[str, Outcome | Exception]] = SimpleQueue()
+        # No SimpleQueue: up to Python 3.12 its get(timeout) waits for ever where a signal comes as the time is up.
+        self._outcomes: Queue[tuple[str, Outcome | Exception]] = Queue()
         self._sightings, self._done = Sightings(), set[str]()
         self._shards: list[Shard] = []
         self._listed_at = float("-inf")
