@@ -73,7 +73,8 @@ def check_line(line: Line, came: StreamRecord, change: Change, table: TableConfi
         "sequence_number": came.sequence_number, "arrived_us": came.arrived_us,
     }  # fmt: skip
     assert landed == original
-    assert line.text.count(b"_lake") - came.data.count(b"_lake") <= 1
+    names = [name for name, _ in json.loads(line.text, object_pairs_hook=list)]
+    assert names.count("_lake") == 1, "SQL may read the first, and Python the last"
     number = came.sequence_number if table.surface == "kds" else change.sequence_number
     assert decode_record(parse_record(line.text), table.rules, NOW_US) == replace(
         change, shard_id=ORIGIN.shard_id, sequence_number=number
@@ -147,14 +148,14 @@ def check_whatever_comes(data: st.DataObject) -> None:
     check(raws, [table, OTHER])
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_whatever_comes_is_captured_as_it_is_decoded(data: st.DataObject) -> None:
     check_whatever_comes(data)
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000)
+@settings(max_examples=3_000)
 @given(data=st.data())
 def test_much_of_whatever_comes_is_captured_as_it_is_decoded(data: st.DataObject) -> None:
     check_whatever_comes(data)
@@ -204,6 +205,11 @@ HAND: dict[str, bytes] = {
     "a sequence number": text("e1", body={"SequenceNumber": "1"}),
     "a later image that takes the first's place": text("e1").replace(b'"SizeBytes":40', b'"NewImage":null'),
     "an image of another item first": text("e1").replace(b'"SizeBytes"', b'"NewImage":{"pk":{"S":"z"}},"SizeBytes"'),
+    "bytes that are no UTF-8": with_value('{"S":"x"}').replace(b'"x"', b'"\xff"'),
+    "a surrogate as bytes": with_value('{"S":"x"}').replace(b'"x"', b'"\xed\xa0\xbd"'),
+    "an image with another kind beside its key's": text("e1").replace(b'"S":"e1"', b'"S":"e1","N":"1"', 1),
+    "keys with another kind beside theirs": text("e1").replace(b'"S":"e1"', b'"S":"e1","N":"1"'),
+    "no event id": text("e1", eventID=""),
     "other capitals": text("e1").replace(b"eventID", b"EventID"),
     "an empty name of a table": text("e1", tableName=""),
     "a REMOVE with a new image": text("e1", eventName="REMOVE"),

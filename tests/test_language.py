@@ -297,7 +297,7 @@ def test_columns_have_a_limit_and_keep_out_of_our_names() -> None:
 
 
 def letter(raw: bytes, record: int = 1, etag: str = "e") -> DeadLetter:
-    return DeadLetter("undecodable", 'it\'s "odd"\n', "s3://b/é", etag, record, raw, "orders", 5)
+    return DeadLetter("undecodable", 'it\'s "odd"\n', raw, "s3://b/é", etag, record, table="orders", found_at_us=5)
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=6))
