@@ -23,9 +23,17 @@ from lake import layout
 from lake.config import LakeConfig, TableConfig
 from lake.dead_letters import DeadLetter, sealed
 from lake.errors import PoisonError
-from lake.keys import KeyAttribute
+from lake.keys import KeyAttribute, can_be_read
 from lake.masks import MaskKey, TableMasks
-from lake.records import FUTURE_US_MAX, UNREGISTERED, created_at_us, decode_record, parse_record, table_of
+from lake.records import (
+    FUTURE_US_MAX,
+    RECORD_BYTES_MAX,
+    UNREGISTERED,
+    created_at_us,
+    decode_record,
+    parse_record,
+    table_of,
+)
 
 _MAYBE_BINARY = re.compile(rb'BS?"').search  # a quick look before the close one: quotes are many
 _PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,37}")
@@ -132,9 +140,7 @@ class CaptureRules:
     def _plain(self, data: bytes, latest_us: int) -> tuple[int, str, str] | None:
         """Time, table and event id of a record that lands as it came; None for one that must be looked at closely."""
         table = self._usual
-        if table is None or b"\n" in data or data[-1:] != b"}":
-            return None
-        if _MAYBE_BINARY(data) and (b'"B"' in data or b'"BS"' in data):
+        if table is None or _is_unusual(data):
             return None
         try:
             found = table.decode(data)
@@ -144,6 +150,8 @@ class CaptureRules:
                     return None
                 self._usual = table = other
                 found = table.decode(data)
+            if not table.is_plain:
+                return None
             if not data.isascii():
                 data.decode()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -156,7 +164,7 @@ class CaptureRules:
             is_right = old is None and new == body.Keys
         else:
             is_right = new == body.Keys and (old is None or old == body.Keys)
-        if not (is_right and table.is_plain and found.eventID) or not table.is_key(body.Keys):
+        if not (is_right and found.eventID and table.is_key(body.Keys)):
             return None
         value = body.ApproximateCreationDateTime
         if 1_000_000_000_000_000 <= value <= latest_us:
@@ -234,6 +242,13 @@ def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[
     )
 
 
+def _is_unusual(data: bytes) -> bool:
+    """Whether a record's bytes may hold what the narrow way does not see: binary, under its own name or escaped."""
+    if b"\n" in data or data[-1:] != b"}" or len(data) > RECORD_BYTES_MAX or b"\\u00" in data:
+        return True
+    return _MAYBE_BINARY(data) is not None and (b'"B"' in data or b'"BS"' in data)
+
+
 def _time(line: Line) -> int:
     return line.created_at_us
 
@@ -260,10 +275,12 @@ class _Table:
         self.rules = replace(table.rules, must_be_masked=False)
         self.masks = TableMasks(table.masks, table.keys, key) if table.masks and key is not None else None
         kinds = {attribute.kind for attribute in table.keys.attributes}
-        self.is_plain = self.masks is None and table.surface == "kds" and "B" not in kinds
+        names = [attribute.name for attribute in table.keys.attributes]
+        self.is_plain = self.masks is None and table.surface == "kds" and "B" not in kinds and can_be_read(names)
         self._numbers = [n for n, one in enumerate(table.keys.attributes) if one.kind == "N"]
         self._width = len(table.keys.attributes)
-        self.decode = msgspec.json.Decoder(_record_type(table.keys.attributes)).decode
+        attributes = table.keys.attributes if self.is_plain else ()
+        self.decode = msgspec.json.Decoder(_record_type(attributes)).decode
 
     def is_key(self, key: Any) -> bool:
         """Whether the values of a decoded key are plainly such: not empty, numbers in digits."""
@@ -277,7 +294,7 @@ class _Table:
             return record
         try:
             return self.masks.record(record, is_binary_twice=self.rules.surface == "kds")
-        except (ValueError, TypeError, AttributeError) as fault:
+        except (ValueError, TypeError, AttributeError, RecursionError) as fault:
             raise PoisonError("contradictory", "what a mask is for is no DynamoDB JSON") from fault
 
 

@@ -13,13 +13,15 @@ import base64
 import json
 import os
 import time
+from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from ingest.capture import Captured, Landing, Origin, StreamRecord, plan_landing
 from ingest.landing import LiveLake, land
-from ingest.metrics import metrics_line
+from ingest.metrics import Counted, metrics_line
 from lake.errors import ConfigError, LakeError, TransientError
 
 RESPONSE_BYTES_MAX = 6_000_000  # a little less than Lambda takes
@@ -46,8 +48,10 @@ def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]
     except (TransientError, OSError) as fault:
         _log(fault)
         failures = [{"itemIdentifier": min((one.sequence_number for one in records), key=int)}]
-    age_us = now_us - records[0].arrived_us
-    print(metrics_line(origin, None if failures else landing, len(records), age_us, now_us), flush=True)
+    counted = Counted(len(records), unlanded=len(records))
+    if landing is not None and not failures:
+        counted = Counted(len(records), landing.changes, landing.duplicates, landing.dead_letters)
+    print(metrics_line(origin, counted, now_us - records[0].arrived_us, now_us), flush=True)
     return {"batchItemFailures": failures}
 
 
@@ -63,7 +67,7 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     answers: list[dict[str, str]] = []
     poison: list[tuple[int, Captured]] = []
     overflow: list[tuple[int, Captured]] = []
-    size, oldest_us = 0, now_us
+    size, oldest_us = _ANSWER_BYTES * len(given_records), now_us
     for n, given in enumerate(given_records):
         shard_id, record = _firehose_record(given)
         oldest_us = min(oldest_us, record.arrived_us)
@@ -74,16 +78,19 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
             poison.append((n, captured))
             continue
         data = base64.b64encode(captured.lines[0].text).decode()
-        size += len(data) + _ANSWER_BYTES
-        if size > RESPONSE_BYTES_MAX:
-            size -= len(data)
+        if size + len(data) > RESPONSE_BYTES_MAX:
             overflow.append((n, captured))
         else:
+            size += len(data)
             answer |= {"result": "Ok", "data": data}
-    landed = [_land_beside(part, Origin(stream), lake, answers) for part in (poison, overflow) if part]
-    origin = Origin(stream)
-    total = _total(origin, answers, [one for one in landed if one is not None], oldest_us)
-    print(metrics_line(origin, total, len(answers), now_us - oldest_us, now_us), flush=True)
+    landings = [_land_beside(part, Origin(stream), lake, answers) for part in (poison, overflow) if part]
+    landed = [one for one in landings if one is not None]
+    results = Counter(answer["result"] for answer in answers)
+    counted = Counted(
+        len(answers), results["Ok"] + sum(one.changes for one in landed), sum(one.duplicates for one in landed),
+        sum(one.dead_letters for one in landed), results["ProcessingFailed"],
+    )  # fmt: skip
+    print(metrics_line(Origin(stream), counted, now_us - oldest_us, now_us), flush=True)
     return {"records": answers}
 
 
@@ -110,15 +117,6 @@ def _land_beside(
         for n, _ in part:
             answers[n]["result"] = "ProcessingFailed"
         return None
-
-
-def _total(origin: Origin, answers: list[dict[str, str]], landed: list[Landing], oldest_us: int) -> Landing:
-    """What was done with a transformation's records, as a landing has it."""
-    letters = {n: one for n, landing in enumerate(landed) for one in landing.letters.values()}
-    taken = sum(answer["result"] == "Ok" for answer in answers) + sum(landing.changes for landing in landed)
-    by_table: dict[str | None, Any] = {str(n): one for n, one in letters.items()}
-    duplicates = sum(landing.duplicates for landing in landed)
-    return Landing(origin, None, b"", by_table, "", len(answers), taken, duplicates, oldest_us)
 
 
 def _records_of(given: list[dict[str, Any]]) -> tuple[Origin, list[StreamRecord]]:
@@ -151,14 +149,17 @@ def _created_us(record: dict[str, Any]) -> int:
 def _firehose_record(given: dict[str, Any]) -> tuple[str, StreamRecord]:
     """Shard and record; a producer that puts into Firehose itself gives neither shard nor number."""
     metadata = given.get("kinesisRecordMetadata") or {}
-    arrived_ms = metadata.get("approximateArrivalTimestamp") or given.get("approximateArrivalTimestamp") or 0
+    arrived = metadata.get("approximateArrivalTimestamp") or given.get("approximateArrivalTimestamp") or 0
+    if isinstance(arrived, str):  # some samples of AWS have it so
+        arrived = datetime.fromisoformat(arrived).timestamp() * 1_000
     data = base64.b64decode(given["data"])
-    return metadata.get("shardId") or "", StreamRecord(data, metadata.get("sequenceNumber") or "", arrived_ms * 1_000)
+    number = metadata.get("sequenceNumber") or ""
+    return metadata.get("shardId") or "", StreamRecord(data, number, round(arrived * 1_000))
 
 
 def _name_of(arn: str) -> str:
     """The name in an ARN: of a Kinesis or delivery stream, or of the table that a DynamoDB stream is of."""
-    return arn.rsplit(":", 5)[-1].split("/")[1]
+    return arn.split(":", 5)[-1].split("/")[1]
 
 
 def _lake() -> LiveLake:

@@ -6,26 +6,35 @@ AWS: "Specification: Embedded metric format" in the CloudWatch guide.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
-from ingest.capture import Landing, Origin
+from ingest.capture import Origin
 
 NAMESPACE = "dynalake"
 _UNITS = {"Records": "Count", "Landed": "Count", "Duplicates": "Count", "DeadLetters": "Count", "Unlanded": "Count",
           "OldestRecordAge": "Milliseconds"}  # fmt: skip
 
 
-def metrics_line(origin: Origin, landing: Landing | None, records: int, age_us: int, now_us: int) -> str:
-    """What a function did with a batch, by stream and, where it is told, by shard.
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a function did with a batch: its `records` are the sum of the others. `unlanded` ones are not lost."""
 
-    Without a `landing` its `records` are unlanded. `age_us` is that of the oldest of them, from its arrival.
-    """
+    records: int
+    landed: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    unlanded: int = 0
+
+
+def metrics_line(origin: Origin, counted: Counted, age_us: int, now_us: int) -> str:
+    """By stream and, where it is told, by shard. `age_us` is that of the oldest record, from its arrival."""
     dimensions = {"Stream": origin.stream} | ({"Shard": origin.shard_id} if origin.shard_id else {})
     values = {
-        "Records": records,
-        "Landed": landing.changes if landing else 0,
-        "Duplicates": landing.duplicates if landing else 0,
-        "DeadLetters": landing.dead_letters if landing else 0,
-        "Unlanded": 0 if landing else records,
+        "Records": counted.records,
+        "Landed": counted.landed,
+        "Duplicates": counted.duplicates,
+        "DeadLetters": counted.dead_letters,
+        "Unlanded": counted.unlanded,
         "OldestRecordAge": max(age_us, 0) // 1_000,
     }
     names = list(dimensions)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,7 +22,7 @@ from lake.aws import answer_of, aws_client, aws_faults, take_as_text
 from lake.changes import Surface
 from lake.config import TableConfig
 from lake.errors import ConfigError, LakeError, TransientError
-from lake.keys import KeyAttribute, KeySchema
+from lake.keys import KeyAttribute, KeySchema, can_be_read
 
 KEYS_MAX = 100  # of one BatchGetItem
 UNPROCESSED_MAX = 10  # answers in a row that leave keys over
@@ -222,12 +222,28 @@ def _binary_values(key: dict[str, Any]) -> dict[str, Any]:
     return {name: {"B": base64.b64decode(value["B"])} if "B" in value else value for name, value in key.items()}
 
 
-def key_reader(keys: KeySchema) -> msgspec.json.Decoder[Any]:
-    """A decoder of an item's text that looks at its key alone; its values are DynamoDB's, in the order of `keys`.
+class KeyReader(Protocol):
+    """`decode(item)` has a key's values as `key_0` and `key_1`, each a `{"S": "…"}`. Raises msgspec.DecodeError."""
 
-    `decoder.decode(item)` has them as `key_0` and `key_1`, each a `{"S": "…"}`. Raises msgspec.DecodeError.
-    """
-    fields = [
-        (f"key_{n}", dict[str, str], msgspec.field(name=attribute.name)) for n, attribute in enumerate(keys.attributes)
-    ]
+    def decode(self, item: bytes) -> Any: ...
+
+
+def key_reader(keys: KeySchema) -> KeyReader:
+    """A decoder of an item's text that looks at its key alone, its values in the order of `keys`."""
+    names = [attribute.name for attribute in keys.attributes]
+    if not can_be_read(names):
+        return _WholeItemReader(names)
+    fields = [(f"key_{n}", dict[str, str], msgspec.field(name=name)) for n, name in enumerate(names)]
     return msgspec.json.Decoder(msgspec.defstruct("Key", fields))
+
+
+class _WholeItemReader:
+    """For keys with names that JSON has to escape: they are rare."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._key = msgspec.defstruct("Key", [(f"key_{n}", dict[str, str]) for n, _ in enumerate(names)])
+
+    def decode(self, item: bytes) -> Any:
+        found = msgspec.json.decode(item, type=dict[str, Any])
+        return msgspec.convert({f"key_{n}": found.get(name) for n, name in enumerate(self._names)}, self._key)

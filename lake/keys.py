@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +42,11 @@ def canonical_key_part(kind: KeyKind, text: str) -> str:
     if kind == "B":
         decode_base64(text)
     return text
+
+
+def can_be_read(names: Sequence[str]) -> bool:
+    """Whether a decoder can look for these names alone: msgspec takes none that JSON has to escape."""
+    return not any(character < " " or character in '"\\' for name in names for character in name)
 
 
 @dataclass(frozen=True, slots=True)

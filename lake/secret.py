@@ -53,7 +53,7 @@ def _read(place: str) -> bytes:
                 "read the secret of masks", place, expected="it in that variable, for there are masks in lake.toml",
                 got="none", remedy=f'{_MAKE}. Or name one of Secrets Manager: [masks] secret = "arn:…"',
             )  # fmt: skip
-        return secret.encode()
+        return os.fsencode(secret)
     if place.startswith(_SECRETS_MANAGER):
         with aws_faults("read the secret of masks", place):
             answer = aws_client("secretsmanager").get_secret_value(SecretId=place)
