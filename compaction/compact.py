@@ -32,7 +32,7 @@ from lake.dead_letters import DeadLetter, sealed
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
 from lake.lake import Lake
-from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage
+from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage, require_same_masked_keys
 from lake.masks import MaskKey
 from lake.records import POISON_RATIO_MAX, is_too_much_poison
 from lake.secret import open_mask_key
@@ -142,6 +142,8 @@ class _Job:
         ledger, log = (
             load_table(self.catalog, name(self.table.name)) for name in (layout.ledger_table, layout.log_table)
         )
+        if log is not None:
+            require_same_masked_keys(log, self.table)
         if reread or ledger is None or log is None:
             return
         files = [file.path for file in data_files(ledger, "uri")]

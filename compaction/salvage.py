@@ -15,7 +15,7 @@ from lake.changes import Change
 from lake.config import TableConfig
 from lake.dead_letters import DeadLetter, spooled_dead_letters
 from lake.errors import PoisonError
-from lake.records import UNREGISTERED, decode_record, parse_record, table_of
+from lake.records import SOUND, UNREGISTERED, decode_record, parse_record, table_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -74,7 +74,7 @@ def salvage(
                     letter = seal(letter)
                 (add_ours if name == table.dynamodb_name else add_other)(letter)
                 found.letters += 1
-                if fault.reason != UNREGISTERED:
+                if fault.reason not in SOUND:
                     found.poison += 1
                     found.example = found.example or f"{letter.reason}: {letter.detail} ({staged.raw.uri})"
             held += len(piece.raw)

@@ -27,7 +27,7 @@ from lake import layout
 from lake.config import TableConfig
 from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, StreamingOff, key_reader
 from lake.errors import ConfigError, LakeError
-from lake.lake import Lake
+from lake.lake import Lake, open_lake
 from lake.masks import TableMasks
 from lake.secret import open_mask_key
 from lake.store import list_objects, put_new, read
@@ -123,12 +123,15 @@ def _find_run(
     open_run = latest if latest is not None and is_ours and not latest.is_finished else None
     stream = _streaming(lake, table, dynamodb, described, open_run)
     if open_run is not None:
-        if open_run.manifest.stream in ("", stream):
+        if open_run.manifest.masks != table.fingerprint:
+            give_up_run(lake, table, open_run, "the table has other masks now", dynamodb.server_us())
+        elif open_run.manifest.stream in ("", stream):
             return open_run, False
-        give_up_run(lake, table, open_run, f"changes go to {stream} now", dynamodb.server_us())
+        else:
+            give_up_run(lake, table, open_run, f"changes go to {stream} now", dynamodb.server_us())
     elif latest is not None and is_ours and not again:
         return latest, False
-    manifest = new_run(described.table_id, workers * SEGMENTS_A_WORKER, stream, dynamodb.server_us())
+    manifest = new_run(described.table_id, workers * SEGMENTS_A_WORKER, stream, dynamodb.server_us(), table.fingerprint)
     begun = begin_run(lake, table, number + 1, manifest)
     return begun, begun.manifest == manifest
 
@@ -237,6 +240,7 @@ class _Backfill:
     def _land(self, segment: int, held: _Records, reached: _Position) -> _Position:
         if not held.lines:
             return reached  # nothing to land, and nothing lost: the next run asks again
+        self._require_same_masks()
         mark = {"masks": self._masks.fingerprint} if self._masks else {}
         plain = b',"_lake":%b}\n' % msgspec.json.encode({"source": "scan", **mark})
         end = {"source": "scan", **mark, "items": reached.items, "next": self._told(reached.next_key)}
@@ -246,6 +250,14 @@ class _Backfill:
             return self._position(segment, reached.number)  # another process was here first: on behind it
         self._count(objects=1, bytes=len(packed))
         return replace(reached, number=reached.number + 1)
+
+    def _require_same_masks(self) -> None:
+        """What lands must be masked as lake.toml says now, however long ago the run was begun."""
+        if open_lake(self._lake.uri).config.table(self._table.name).fingerprint != self._table.fingerprint:
+            raise ConfigError(
+                "backfill", self._table.name, expected="the masks with which it began", got="others in lake.toml",
+                remedy="Run it again: it scans anew, with those",
+            )  # fmt: skip
 
     def _masked(self, item: bytes) -> bytes:
         assert self._masks is not None
@@ -261,11 +273,7 @@ class _Backfill:
         return msgspec.Raw(msgspec.json.encode(base64.b64encode(self._key.seal(next_key.encode())).decode()))
 
     def _untold(self, told: str) -> str:
-        if not told.startswith('"'):
-            return told
-        if self._key is None:
-            raise ValueError("a key that is sealed, and no masks in lake.toml any more")
-        return self._key.unseal(base64.b64decode(told)).decode()
+        return self._key.unseal(base64.b64decode(told)).decode() if self._key and told.startswith('"') else told
 
     def _place(self, segment: int, number: int) -> str:
         folder = layout.backfill_objects(self._table.name, self._run.run)

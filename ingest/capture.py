@@ -294,8 +294,8 @@ class _Table:
             return record
         try:
             return self.masks.record(record, is_binary_twice=self.rules.surface == "kds")
-        except (ValueError, TypeError, AttributeError, RecursionError) as fault:
-            raise PoisonError("contradictory", "what a mask is for is no DynamoDB JSON") from fault
+        except ValueError as fault:
+            raise PoisonError("contradictory", str(fault)) from fault
 
 
 def _record_type(attributes: Sequence[KeyAttribute]) -> Any:

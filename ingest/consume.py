@@ -21,7 +21,7 @@ from ingest.lease_table import LeaseTable
 from ingest.leases import Lease, Shard, Sightings, is_readable, missing_leases, plan_takes, trimmed
 from ingest.shard_reader import Bounds, Outcome, Services, ShardReader
 from lake.errors import LakeError, TransientError
-from lake.records import POISON_RATIO_MAX, UNREGISTERED, is_too_much_poison
+from lake.records import POISON_RATIO_MAX, SOUND, is_too_much_poison
 
 BEATS_A_LEASE = 4  # signs of life in the time after which a lease expires
 LIST_SECONDS = 30.0  # between two looks at the stream's shards, but for when one has ended
@@ -86,7 +86,7 @@ class Consumer:
         self._shards: list[Shard] = []
         self._listed_at = float("-inf")
         self._lock, self._progress = Lock(), Progress()
-        self._seen = self._poison = 0
+        self._seen, self._poison, self._example = 0, 0, ""
         self._behind: dict[str, int] = {}
         self._services = Services(
             kinesis, leases, lambda records, origin: lake.capture(records, origin, now_us()),
@@ -228,15 +228,16 @@ class Consumer:
 
     def _plan(self, captured: list[Captured], origin: Origin) -> Landing:
         landing = plan_landing(captured, origin, set(self._lake.names))
-        poison = sum(letter.reason != UNREGISTERED for part in captured for letter in part.letters)
+        poison = [letter for part in captured for letter in part.letters if letter.reason not in SOUND]
         with self._lock:
-            self._seen, self._poison = self._seen + landing.records, self._poison + poison
+            self._seen, self._poison = self._seen + landing.records, self._poison + len(poison)
+            if poison and not self._example:
+                self._example = f"{poison[0].reason}: {poison[0].detail}"
             if is_too_much_poison(self._poison, self._seen):
-                example = next(one for part in captured for one in part.letters)
                 raise LakeError(
                     "consume", f"{origin.stream} {origin.shard_id}",
                     expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
-                    got=f"{self._poison} of {self._seen}, such as {example.reason}: {example.detail}",
+                    got=f"{self._poison} of {self._seen}, such as {self._example}",
                     remedy="This looks like a wrong stream or table definition; nothing of this window has landed",
                 )  # fmt: skip
         return landing

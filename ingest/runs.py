@@ -24,7 +24,7 @@ _MARK = re.compile(r"\d{6}(\.done|\.void)?\.json")
 class Run(msgspec.Struct, frozen=True):
     """The manifest of a run: what a process that takes it up must know.
 
-    `stream` is where the table's changes went when it was begun.
+    `stream` is where the table's changes went when it was begun, `masks` the fingerprint of those it has, if any.
     """
 
     run: str
@@ -32,6 +32,7 @@ class Run(msgspec.Struct, frozen=True):
     segments: int
     started_us: int
     stream: str = ""
+    masks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ def begin_run(lake: Lake, table: TableConfig, number: int, manifest: Run) -> Fou
     return _found(lake, table, number, {end.rpartition("/")[2] for end in ends if read(lake.place(end)) is not None})
 
 
-def new_run(table_id: str, segments: int, stream: str, now_us: int) -> Run:
+def new_run(table_id: str, segments: int, stream: str, now_us: int, masks: str) -> Run:
     """A manifest with a name that no run of any lake has."""
-    return Run(uuid.uuid4().hex, table_id, segments, now_us, stream)
+    return Run(uuid.uuid4().hex, table_id, segments, now_us, stream, masks)
 
 
 def finish_run(lake: Lake, table: TableConfig, found: FoundRun, items: int, now_us: int) -> None:

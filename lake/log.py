@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -21,10 +23,13 @@ from pyiceberg.types import (
 from lake import layout
 from lake.catalog import create_table
 from lake.config import TableConfig
+from lake.errors import ConfigError
 from lake.keys import KeySchema
+from lake.masks import masked_keys
 from lake.sql import identifier
 
 DAY_FIELD_ID = 1000
+MASKED_KEYS = "dynalake.masked_keys"
 IMAGES = ("new_image", "old_image")
 _RESERVED = {"event_day", "key_0", "key_1"}  # the partition's name, and parameters of `orders_history`
 _BEFORE_KEYS: tuple[tuple[str, IcebergType], ...] = (("item_key", StringType()),)
@@ -73,8 +78,25 @@ def ensure_log(catalog: Catalog, table: TableConfig) -> Table:
         lambda schema: PartitionSpec(
             PartitionField(schema.find_field("event_time").field_id, DAY_FIELD_ID, DayTransform(), "event_day")
         ),
-        {f"write.metadata.metrics.column.{image}": "none" for image in IMAGES},
+        {f"write.metadata.metrics.column.{image}": "none" for image in IMAGES} | {MASKED_KEYS: _masked_keys(table)},
     )
+
+
+def require_same_masked_keys(log: Table, table: TableConfig) -> None:
+    """Raises ConfigError where keys are masked that were not when the log was made, or the other way round.
+
+    Every item would be there under two keys, and none of the old ones could ever be deleted.
+    """
+    made_with, now = log.properties.get(MASKED_KEYS, "[]"), _masked_keys(table)
+    if made_with != now:
+        raise ConfigError(
+            "compact", table.name, expected=f"masked keys as when its log was made: {made_with}", got=now,
+            remedy="Set them back in lake.toml. A key is masked from the first change on, or in a new lake",
+        )  # fmt: skip
+
+
+def _masked_keys(table: TableConfig) -> str:
+    return json.dumps(masked_keys(table.masks, table.keys))
 
 
 _LEDGER: tuple[tuple[str, IcebergType], ...] = (

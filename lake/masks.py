@@ -31,11 +31,12 @@ _NUMBER_BYTES = 15  # of a digest, as a number: at most 37 digits
 _DIGEST_BYTES = 16
 
 Path = tuple[str | None, ...]
-# What AWS writes around the images. A masked record keeps these fields and no others.
+# What AWS writes around the images. A masked record keeps these fields and no others; not SizeBytes, which tells
+# how long a value was.
 _ENVELOPE = {"awsRegion", "eventID", "eventName", "eventSource", "eventSourceARN", "eventVersion", "recordFormat",
              "tableName", "userIdentity"}  # fmt: skip
-_BODY = {"ApproximateCreationDateTime", "ApproximateCreationDateTimePrecision", "SequenceNumber", "SizeBytes",
-         "StreamViewType"}  # fmt: skip
+_BODY = {"ApproximateCreationDateTime", "ApproximateCreationDateTimePrecision", "SequenceNumber", "StreamViewType"}
+_IDENTITY = {"type", "principalId"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ def parse_masks(section: Any, keys: KeySchema, place: str) -> tuple[Mask, ...]:
 
 
 def _parse_path(text: str, place: str) -> Path:
+    try:
+        text.encode()
+    except UnicodeEncodeError as fault:
+        raise ConfigError("read", f"{place}, a mask", expected="a path in UTF-8", got="other bytes") from fault
     steps: list[str | None] = []
     name, characters, is_plain = "", iter(text + "."), True
     for character in characters:
@@ -93,6 +98,12 @@ def _parse_path(text: str, place: str) -> Path:
     return tuple(steps)
 
 
+def masked_keys(masks: tuple[Mask, ...], keys: KeySchema) -> list[str]:
+    """The names of the key attributes that are masked, in the order of the key."""
+    masked = {mask.path[0] for mask in masks}
+    return [attribute.name for attribute in keys.attributes if attribute.name in masked]
+
+
 def fingerprint(masks: tuple[Mask, ...]) -> str:
     """What a masked record bears, to tell by which masks it was made."""
     rules = "\n".join(f"{mask.action} {mask.text}" for mask in masks)
@@ -112,7 +123,9 @@ class MaskKey:
             hmac.digest(secret, f"dynalake {purpose}".encode(), "sha256")
             for purpose in ("hash", "seal 1", "seal 2", "identity", "check")
         )
-        self._seal, self.check = seal_1 + seal_2, check.hex()
+        from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # late, and here: not with the first poison
+
+        self._seal, self.check = AESSIV(seal_1 + seal_2), check.hex()
 
     def digest(self, kind: str, text: str) -> bytes:
         """32 bytes that equal values of a kind share and others do not."""
@@ -124,17 +137,14 @@ class MaskKey:
 
     def seal(self, data: bytes) -> bytes:
         """Encrypts and authenticates (AES-SIV); the same bytes give the same, so that a replay lands the same."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-        return AESSIV(self._seal).encrypt(data + b"\n", None)  # AES-SIV takes no empty text
+        return self._seal.encrypt(data + b"\n", None)  # AES-SIV takes no empty text
 
     def unseal(self, sealed: bytes) -> bytes:
         """The bytes that were sealed; ValueError where they were not sealed with this secret."""
         from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
         try:
-            return AESSIV(self._seal).decrypt(sealed, None)[:-1]
+            return self._seal.decrypt(sealed, None)[:-1]
         except InvalidTag:
             raise ValueError("not sealed with this secret") from None
 
@@ -146,29 +156,38 @@ class TableMasks:
         self._masks, self._key = masks, key
         self._key_names = {attribute.name for attribute in keys.attributes}
         self.fingerprint = fingerprint(masks)
-        self.mask_keys = any(mask.path[0] in self._key_names for mask in masks)
+        self.mask_keys = bool(masked_keys(masks, keys))
 
     def image(self, image: Image, is_binary_twice: bool = False) -> Image:
         """A masked copy of an item, or of its key. Raises ValueError where a path meets what is no DynamoDB JSON.
 
         `is_binary_twice` where binary is base64-encoded twice, as in records of Kinesis Data Streams for DynamoDB.
         """
-        copy: Image = msgspec.json.decode(msgspec.json.encode(image))
-        for mask in self._masks:
-            names = None if mask.path[0] is not _ANY else [name for name in copy if name not in self._key_names]
-            self._apply(copy, mask.path, self._change(mask.action, is_binary_twice), names)
+        try:
+            copy: Image = msgspec.json.decode(msgspec.json.encode(image))
+            done: set[int] = set()  # values that are masked already: of two masks for one the first counts
+            for mask in self._masks:
+                names = None if mask.path[0] is not _ANY else [name for name in copy if name not in self._key_names]
+                self._apply(copy, mask.path, self._change(mask.action, is_binary_twice), done, names)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise ValueError("what a mask is for is no DynamoDB JSON") from None  # the cause may name a value
         return copy
 
     def record(self, record: Mapping[str, Any], is_binary_twice: bool) -> dict[str, Any]:
         """A masked change record: its images, its keys, and of the rest what AWS writes. Raises ValueError."""
-        body = record["dynamodb"]
-        masked = {name: value for name, value in body.items() if name in _BODY}
+        body, identity = record["dynamodb"], record.get("userIdentity")
+        masked = {name: value for name, value in body.items() if name in _BODY and _is_scalar(value)}
         for name in ("Keys", "NewImage", "OldImage"):
             if body.get(name) is not None:
                 masked[name] = self.image(body[name], is_binary_twice)
-        return {name: value for name, value in record.items() if name in _ENVELOPE} | {"dynamodb": masked}
+        kept = {name: value for name, value in record.items() if name in _ENVELOPE and _is_scalar(value)}
+        if isinstance(identity, dict):
+            kept["userIdentity"] = {n: value for n, value in identity.items() if n in _IDENTITY and _is_scalar(value)}
+        return kept | {"dynamodb": masked}
 
-    def _apply(self, image: Any, path: Path, change: Callable[[Any], Any], names: list[str] | None = None) -> None:
+    def _apply(
+        self, image: Any, path: Path, change: Callable[[Any], Any], done: set[int], names: list[str] | None = None
+    ) -> None:
         """Changes what is at the path in a map of attribute values, in place."""
         if not isinstance(image, dict):
             raise ValueError("a map that is none")
@@ -176,22 +195,25 @@ class TableMasks:
         if names is None:
             names = list(image) if step is _ANY else [step] if step in image else []
         for name in names:
+            if id(image[name]) in done:
+                continue
             if rest:
-                self._descend(image[name], rest, change)
+                self._descend(image[name], rest, change, done)
             elif (changed := change(image[name])) is None:
                 del image[name]
             else:
                 image[name] = changed
+                done.add(id(changed))
 
-    def _descend(self, value: Any, path: Path, change: Callable[[Any], Any]) -> None:
+    def _descend(self, value: Any, path: Path, change: Callable[[Any], Any], done: set[int]) -> None:
         kind, content = _kind_of(value)
         if kind == "M":
-            self._apply(content, path, change)
+            self._apply(content, path, change, done)
         elif kind == "L":
             if not isinstance(content, list):
                 raise ValueError("a list that is none")
             for element in content:
-                self._descend(element, path, change)
+                self._descend(element, path, change, done)
 
     def _change(self, action: Action, is_binary_twice: bool) -> Callable[[Any], Any]:
         if action == "drop":
@@ -205,7 +227,7 @@ class TableMasks:
         if is_binary_twice and kind in ("B", "BS", "M", "L"):
             kind, content = _kind_of(msgspec.json.decode(encode_binary_once(msgspec.json.encode(value).decode())))
         if kind == "NULL":
-            return value
+            return {"NULL": True}
         if kind in ("S", "N", "B"):
             return {kind: self._hashed_text(kind, content, is_binary_twice)}
         if kind in ("SS", "NS", "BS"):
@@ -230,6 +252,10 @@ def _kind_of(value: Any) -> tuple[str, Any]:
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError("an attribute value that is no object of one kind")
     ((kind, content),) = value.items()
-    if kind not in KINDS:
+    if kind not in KINDS or (kind in ("S", "N", "B") and not isinstance(content, str)):
         raise ValueError("an attribute value of an unknown kind")
     return kind, content
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)

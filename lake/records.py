@@ -23,13 +23,15 @@ RECORD_BYTES_MAX = 16 * 1024 * 1024  # Kinesis' own limit is 10 MiB, by setting
 FUTURE_US_MAX = 24 * 3600 * 1_000_000  # a later time would freeze its item: nothing could come after it
 POISON_RATIO_MAX = 0.10
 POISON_RECORDS_MIN = 1_000  # below, a ratio says little
-UNREGISTERED = "unregistered table"  # the reason that says nothing of a record's soundness
+UNREGISTERED = "unregistered table"
+UNMASKED = "unmasked"
+SOUND = {UNREGISTERED, UNMASKED}  # reasons that say nothing of a record's soundness
 TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _STREAM_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([^/]+)/stream/.*")
 
 
 def is_too_much_poison(poison: int, records: int) -> bool:
-    """Whether this looks like a wrong stream or table definition rather than bad data."""
+    """Whether this looks like a wrong stream or table definition rather than bad data; `SOUND` ones are no poison."""
     return records >= POISON_RECORDS_MIN and poison > POISON_RATIO_MAX * records
 
 
@@ -100,7 +102,7 @@ def decode_record(record: dict[str, Any], table: TableRules, now_us: int) -> Cha
     if source not in SOURCES or ((op == "READ") != (source != "stream") and op != "REMOVE"):
         raise PoisonError("contradictory", f"a {op} of source {source!r}")
     if table.must_be_masked and not _text_or_none(lake.get("masks")):
-        raise PoisonError("unmasked", "it landed without the masks of its table in lake.toml")
+        raise PoisonError(UNMASKED, "it landed without the masks of its table in lake.toml")
     created = _time(body.get("ApproximateCreationDateTime"), now_us)
     sequence = _sequence_number(body, lake, source, table)
     new, old = _images(op, body)

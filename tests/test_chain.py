@@ -27,7 +27,7 @@ from tests.lakes import SETTINGS, Items, compacted, expected_items, fresh_items,
 
 START_US = 1_700_006_399_990_000
 POLLS_AT_WORK = 2
-MASKS = b'\n[tables.orders.masks]\nsk = "hash"\nv = "hash"\n'
+MASKS = b'masked_keys = ["sk"]\n[tables.orders.masks]\nsk = "hash"\nv = "hash"\n'
 
 
 @pytest.mark.parametrize("seed", range(4))

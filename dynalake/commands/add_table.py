@@ -71,5 +71,8 @@ def run(
     if registered.ttl != ttl:
         print(f'table {name} was registered before with ttl = "{registered.ttl}"; change it in lake.toml')
     if mask and set(registered.masks) != set(masks):
-        print(f"table {name} was registered before and keeps its masks; change them in lake.toml")
+        raise ConfigError(
+            "add table", table, expected="a table not registered yet, or with these masks", got="one with other masks",
+            remedy="Change them in lake.toml; docs/capture.md says in which order",
+        )  # fmt: skip
     print(f"table {name} registered; its changes land under {lake.raw}, next: dynalake compact {name}")
