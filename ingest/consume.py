@@ -7,6 +7,7 @@ which all has landed; what lands twice is known by its event ids.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from queue import Empty, Queue
 from threading import Event, Lock, Thread
 
 from ingest.capture import Captured, Landing, Origin, plan_landing
-from ingest.kinesis import Kinesis
+from ingest.kinesis import Kinesis, ShardGone
 from ingest.landing import LiveLake, land
 from ingest.lease_table import LeaseTable
 from ingest.leases import Lease, Shard, Sightings, is_readable, missing_leases, plan_takes, trimmed
@@ -78,19 +79,20 @@ class Consumer:
         self.name = uuid.uuid4().hex
         self._lake, self._kinesis, self._leases, self._settings = lake, kinesis, leases, settings
         self._now_us, self._seconds, self._tell_of = now_us, seconds, tell
-        self._stream = kinesis.describe().name
+        described = kinesis.describe()
+        self._stream = described.name
         self._held: dict[str, _Held] = {}
         # No SimpleQueue: up to Python 3.12 its get(timeout) waits for ever where a signal comes as the time is up.
         self._outcomes: Queue[tuple[str, Outcome | Exception]] = Queue()
         self._sightings, self._done = Sightings(), set[str]()
         self._shards: list[Shard] = []
-        self._listed_at = float("-inf")
+        self._unlisted = set[str]()
+        self._listed_at, self._end_at = -math.inf, math.inf
         self._lock, self._progress = Lock(), Progress()
         self._seen, self._poison, self._example = 0, 0, ""
-        self._behind: dict[str, int] = {}
         self._services = Services(
             kinesis, leases, lambda records, origin: lake.capture(records, origin, now_us()),
-            self._plan, self._land, self._tell, seconds,
+            self._plan, self._land, self._tell, seconds, described.retention_ms,
         )  # fmt: skip
 
     def run(self, stop: Event) -> Progress:
@@ -101,7 +103,7 @@ class Consumer:
                     if self._turn() and self._settings.once:
                         break
                 except TransientError as fault:
-                    self._tell("", fault, 0)
+                    self._tell("", fault)
                 self._wait(stop)
         finally:
             self._end()
@@ -112,7 +114,8 @@ class Consumer:
         self._beat()
         now = self._seconds()
         leases = {shard_id: known.lease for shard_id, known in self._leases.all().items()}
-        if now - self._listed_at >= LIST_SECONDS:  # behind the leases: what is leased and not listed is gone
+        is_listing = now - self._listed_at >= LIST_SECONDS
+        if is_listing:  # behind the leases: what is leased and not listed is gone
             self._shards = self._kinesis.shards()
             self._listed_at = now
             self._sightings.see(leases, now)
@@ -130,21 +133,35 @@ class Consumer:
         for lease in plan_takes(others, listed, expired, self._held, self.name, self._settings.shards_max):
             self._take(lease)
         left = [lease for lease in others.values() if is_readable(lease, leases, listed)]
-        return not self._held and all(self._sightings.is_alive(lease) for lease in left)
+        if is_listing:
+            self._tell_of_unread([lease for lease in left if not lease.owner and lease.shard_id not in self._held])
+        alive_seconds = self._settings.lease_seconds / 2
+        return not self._held and all(self._sightings.is_alive(lease, now, alive_seconds) for lease in left)
 
     def _remove_trimmed(self, leases: dict[str, Lease], now: float) -> None:
-        """Forgets shards that the stream does not have any more, and says where something of them was not read."""
+        """Forgets shards that two listings in a row do not have, and says where something of them was not read."""
         expired = self._sightings.expired(now, self._settings.lease_seconds)
-        for lease in trimmed(leases, {shard.shard_id for shard in self._shards}):
-            if not lease.is_ended and lease.owner and lease.shard_id not in expired:
+        before, gone = self._unlisted, trimmed(leases, {shard.shard_id for shard in self._shards})
+        self._unlisted = {lease.shard_id for lease in gone}
+        if self._unlisted - before:
+            self._listed_at = -math.inf  # to be sure, at the next turn
+        for lease in gone:
+            if lease.shard_id not in before or (not lease.is_ended and lease.owner and lease.shard_id not in expired):
                 continue
             if not lease.is_ended:
-                self._tell(lease.shard_id, LakeError(
+                self._tell(lease.shard_id, ShardGone(
                     "read shard", f"{self._stream} {lease.shard_id}", expected="it to be there until all of it is read",
                     got="that the stream's retention has passed", remedy="Changes may be missing: run verify",
-                ), 0)  # fmt: skip
+                ))  # fmt: skip
             self._leases.delete(lease)
             del leases[lease.shard_id]
+
+    def _tell_of_unread(self, free: list[Lease]) -> None:
+        if free and len(self._held) >= self._settings.shards_max:
+            self._tell("", TransientError(
+                "read stream", self._stream, expected="a process for every shard", got=f"{len(free)} that nobody reads",
+                remedy="Run another process, or raise --shards-max",
+            ))  # fmt: skip
 
     def _take(self, lease: Lease) -> None:
         taken = self._leases.take(lease, self.name)
@@ -154,7 +171,7 @@ class Consumer:
         reader = ShardReader(taken, origin, self._services, self._settings.bounds, self._settings.once)
         self._held[lease.shard_id] = _Held(reader, taken)
         self._count(shards=1)
-        self._tell(lease.shard_id, "taken from another" if lease.owner else "taken", 0)
+        self._tell(lease.shard_id, "taken from another" if lease.owner else "taken")
         Thread(target=self._read, args=(reader,), name=lease.shard_id, daemon=True).start()
 
     def _read(self, reader: ShardReader) -> None:
@@ -184,29 +201,36 @@ class Consumer:
     def _conclude(self, shard_id: str, outcome: Outcome | Exception) -> None:
         """Takes note of a reader's end; raises what it could not go on with."""
         held = self._held.pop(shard_id)
-        self._behind.pop(shard_id, None)
         self._count(shards=-1)
         if isinstance(outcome, Exception):
             self._release(held)
-            raise outcome
+            if not isinstance(outcome, ShardGone):
+                raise outcome
+            self._tell(shard_id, outcome)
+            self._listed_at = -math.inf  # whether it is the shard alone
+            return
         if outcome == "ended":
-            self._listed_at = float("-inf")  # its children may be read now
+            self._listed_at = -math.inf  # its children may be read now
         elif outcome == "stopped":
             self._done.add(shard_id)
             self._release(held)
-        self._tell(shard_id, {"ended": "read to its end", "lost": "lost to another", "stopped": "let go"}[outcome], 0)
+        self._tell(shard_id, {"ended": "read to its end", "lost": "lost to another", "stopped": "let go"}[outcome])
 
     def _release(self, held: _Held) -> None:
+        if self._seconds() > self._end_at:
+            return
         try:
             self._leases.release(held.lease)
         except LakeError as fault:
-            self._tell(held.lease.shard_id, fault, 0)  # then it expires
+            self._tell(held.lease.shard_id, fault)  # then it expires
+            if self._end_at < math.inf:
+                self._end_at = -math.inf  # as do the others: nobody should have to wait for them
 
     def _end(self) -> None:
         """Has every reader land what it holds, and lets the leases go; signs of life are given meanwhile."""
         for held in self._held.values():
             held.reader.stop.set()
-        until = self._seconds() + END_SECONDS_MAX
+        self._end_at = until = self._seconds() + END_SECONDS_MAX
         first: Exception | None = None
         while self._held and self._seconds() < until:
             try:
@@ -220,7 +244,7 @@ class Consumer:
             self._tell(shard_id, TransientError(
                 "land", f"{self._stream} {shard_id}", expected=f"an end within {END_SECONDS_MAX:.0f} seconds",
                 got="none", remedy="Nothing is lost: it is read again from the last checkpoint",
-            ), 0)  # fmt: skip
+            ))  # fmt: skip
         if first is not None:
             raise first
 
@@ -243,18 +267,16 @@ class Consumer:
         return landing
 
     def _land(self, landing: Landing) -> None:
-        land(landing, self._lake.lake, self._lake.names, partial(self._tell, landing.origin.shard_id, behind_ms=0))
+        land(landing, self._lake.lake, self._lake.names, partial(self._tell, landing.origin.shard_id))
 
-    def _tell(self, shard_id: str, what: Landing | LakeError | str, behind_ms: int) -> None:
+    def _tell(self, shard_id: str, what: Landing | LakeError | str) -> None:
         if isinstance(what, Landing):
-            self._behind[shard_id] = behind_ms
             self._count(
                 records=what.records, landed=what.changes, duplicates=what.duplicates,
                 dead_letters=what.dead_letters, objects=int(what.path is not None),
             )  # fmt: skip
-        self._tell_of(
-            Happened(shard_id, what, replace(self._progress, behind_ms=max(self._behind.values(), default=0)))
-        )
+        behind = max((held.reader.behind_ms for held in list(self._held.values())), default=0)
+        self._tell_of(Happened(shard_id, what, replace(self._progress, behind_ms=behind)))
 
     def _count(self, **counts: int) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ import msgspec
 from ingest.capture import StreamRecord
 from ingest.leases import TRIM_HORIZON, Shard
 from lake.aws import answer_of, aws_client, aws_faults, error_code, take_as_text
-from lake.errors import ConfigError, LakeError, TransientError
+from lake.errors import LakeError, TransientError
 
 RECORDS_MAX = 10_000  # of one answer, as AWS has it; or 10 MB
 READS_A_SECOND = 5.0  # of a shard, by all who read it
@@ -27,6 +27,14 @@ class IteratorExpired(TransientError):
     """An iterator lives five minutes: a new one goes on from where it was."""
 
 
+class PositionUnknown(LakeError):
+    """The shard knows nothing of a checkpoint: what was behind it may have left the stream's retention."""
+
+
+class ShardGone(LakeError):
+    """The stream has no such shard any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """A stream. `created` tells it from one deleted and made anew under its name."""
@@ -34,6 +42,7 @@ class Described:
     name: str
     arn: str
     created: int
+    retention_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +71,22 @@ _RECORDS = msgspec.json.Decoder(_Records)
 
 
 class Kinesis:
-    """One stream; may be shared by threads. Raises ConfigError where it is not there, TransientError for a while."""
+    """One stream; may be shared by threads. Raises ConfigError where it is not there, TransientError for a while.
+
+    Who reads records waits by himself between attempts; what is asked once is tried as often as everywhere.
+    """
 
     def __init__(self, stream: str, client: Any = None) -> None:
         self.stream = stream
+        self._describing = client or aws_client("kinesis")
         self._client = client or aws_client("kinesis", attempts=_ATTEMPTS)
         take_as_text(self._client, "kinesis", "GetRecords")
 
     def describe(self) -> Described:
         with aws_faults("describe stream", self.stream):
-            found = self._client.describe_stream_summary(**self._name())["StreamDescriptionSummary"]
-        return Described(found["StreamName"], found["StreamARN"], int(found["StreamCreationTimestamp"].timestamp()))
+            found = self._describing.describe_stream_summary(**self._name())["StreamDescriptionSummary"]
+        created, hours = int(found["StreamCreationTimestamp"].timestamp()), found["RetentionPeriodHours"]
+        return Described(found["StreamName"], found["StreamARN"], created, hours * 3_600_000)
 
     def shards(self) -> list[Shard]:
         """Every shard within the stream's retention, open or closed."""
@@ -80,7 +94,7 @@ class Kinesis:
         request: dict[str, Any] = self._name()
         with aws_faults("list shards of", self.stream):
             while True:
-                answer = self._client.list_shards(**request)
+                answer = self._describing.list_shards(**request)
                 for one in answer["Shards"]:
                     parents = (one.get("ParentShardId"), one.get("AdjacentParentShardId"))
                     found.append(Shard(one["ShardId"], tuple(parent for parent in parents if parent)))
@@ -122,12 +136,15 @@ class Kinesis:
             if code == "ExpiredIteratorException":
                 raise IteratorExpired("read shard", place, got=fault.got) from cause
             if code == "InvalidArgumentException":
-                raise ConfigError(
-                    "read shard", place, expected="a checkpoint that the shard knows", got=fault.got,
-                    remedy="Delete the shard's item in the lease table to read it from its oldest record on, then run "
-                    "verify: what it no longer holds is not in the lake",
-                ) from cause  # fmt: skip
+                raise PositionUnknown(
+                    "read shard", place, expected="a checkpoint that it knows", got=fault.got
+                ) from cause
+            if code == "ResourceNotFoundException":
+                raise ShardGone("read shard", place, expected="it to be there until all of it is read", got=fault.got,
+                                remedy="Changes may be missing: run verify") from cause  # fmt: skip
             raise
 
     def _name(self) -> dict[str, Any]:
-        return {"StreamARN": self.stream} if self.stream.startswith("arn:") else {"StreamName": self.stream}
+        if not self.stream.startswith("arn:"):
+            return {"StreamName": self.stream}
+        return {"StreamARN": self.stream, "StreamName": self.stream.rpartition("/")[2]}  # AWS takes either, or both

@@ -19,7 +19,7 @@ from ingest.capture import Captured, CaptureRules, Landing, Origin
 from lake import layout
 from lake.aws import aws_client, aws_faults
 from lake.dead_letters import DeadLetter, letter_line
-from lake.errors import LakeError
+from lake.errors import ConfigError, LakeError, TransientError
 from lake.lake import Lake, open_lake
 from lake.records import UNREGISTERED
 from lake.secret import open_mask_key
@@ -43,13 +43,21 @@ class LiveLake:
     def capture(self, records: Any, origin: Origin, now_us: int) -> Captured:
         """`CaptureRules.capture` by the rules of now. Raises LakeError where they cannot be read."""
         if self._seconds() - self._read_at > RULES_SECONDS_MAX:
-            self._read()
+            self._read_again()
         captured = self.rules.capture(records, origin, now_us)
         is_unknown = any(letter.reason == UNREGISTERED for letter in captured.letters)
         if is_unknown and self._seconds() - self._read_at > RULES_SECONDS_MIN:
-            self._read()  # the table may have been registered just now
+            self._read_again()  # the table may have been registered just now
             captured = self.rules.capture(records, origin, now_us)
         return captured
+
+    def _read_again(self) -> None:
+        """What cannot be read now may be half saved. Nothing is captured until it can: there may be new masks in it."""
+        try:
+            self._read()
+        except ConfigError as fault:
+            raise TransientError(fault.operation, fault.identity, expected=fault.expected, got=fault.got,
+                                 remedy=fault.remedy) from fault  # fmt: skip
 
     def _read(self) -> None:
         self.lake = open_lake(self._uri)
@@ -64,15 +72,17 @@ def land(landing: Landing, lake: Lake, names: dict[str, str], notify: Notify) ->
     `names` are the lake's names of its DynamoDB tables. A message about dead letters that cannot be sent is told to
     `notify`: what it would tell of is safe in the lake, and must not hold up the rest.
     """
-    for dynamodb_name, letters in landing.letters.items():
-        place = _write_letters(letters, landing.origin, lake, names.get(dynamodb_name or ""))
-        if lake.config.poison_queue_url is not None:
-            try:
-                _send(lake.config.poison_queue_url, lake, letters, dynamodb_name, place, landing.origin)
-            except LakeError as fault:
-                notify(fault)
+    places = {
+        table: _write_letters(letters, landing.origin, lake, names.get(table or ""))
+        for table, letters in landing.letters.items()
+    }
     if landing.path is not None:
         put_new(lake.place(landing.path), zstandard.ZstdCompressor().compress(landing.data))
+    for table, letters in landing.letters.items() if lake.config.poison_queue_url is not None else ():
+        try:
+            _send(lake.config.poison_queue_url or "", lake, letters, table, places[table], landing.origin)
+        except LakeError as fault:
+            notify(fault)
 
 
 def _write_letters(letters: Sequence[DeadLetter], origin: Origin, lake: Lake, name: str | None) -> str:
@@ -93,4 +103,4 @@ def _send(
         "ids": [one.id for one in letters[:IDS_TOLD_MAX]],
     }  # fmt: skip
     with aws_faults("send a message about dead letters to", queue_url):
-        aws_client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))
+        aws_client("sqs", attempts=1).send_message(QueueUrl=queue_url, MessageBody=json.dumps(message))

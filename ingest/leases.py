@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 TRIM_HORIZON = "TRIM_HORIZON"  # a checkpoint: nothing was read yet
 SHARD_END = "SHARD_END"  # a checkpoint: there is nothing left
@@ -59,9 +60,11 @@ class Sightings:
             del self._seen[shard_id]
             self._alive.discard(shard_id)
 
-    def is_alive(self, lease: Lease) -> bool:
-        """Whether a lease was seen to change under its owner: not only to be owned by whoever may be dead."""
-        return bool(lease.owner) and lease.shard_id in self._alive
+    def is_alive(self, lease: Lease, now: float, seconds: float) -> bool:
+        """Whether a lease was seen to change under its owner within this time: who only owns it may be dead."""
+        if not lease.owner or lease.shard_id not in self._alive:
+            return False
+        return now - self._seen[lease.shard_id][1] < seconds
 
     def expired(self, now: float, lease_seconds: float) -> set[str]:
         """The shards whose owner has given no sign of life for so long."""
@@ -71,17 +74,8 @@ class Sightings:
 def missing_leases(shards: Iterable[Shard], leases: Leases) -> list[Lease]:
     """Leases that are to be made, parents before their children."""
     missing = {shard.shard_id: shard for shard in shards if shard.shard_id not in leases}
-    ordered: list[Lease] = []
-
-    def add(shard: Shard) -> None:
-        for parent in shard.parents:
-            if parent in missing:
-                add(missing.pop(parent))
-        ordered.append(Lease(shard.shard_id, shard.parents))
-
-    while missing:
-        add(missing.pop(next(iter(missing))))
-    return ordered
+    parents = {shard_id: [one for one in shard.parents if one in missing] for shard_id, shard in missing.items()}
+    return [Lease(shard_id, missing[shard_id].parents) for shard_id in TopologicalSorter(parents).static_order()]
 
 
 def is_readable(lease: Lease, leases: Leases, listed: Collection[str]) -> bool:
@@ -125,6 +119,6 @@ def plan_takes(
 
 
 def _is_free(lease: Lease, expired: Collection[str], held: Collection[str], me: str) -> bool:
-    if lease.owner == me:
-        return lease.shard_id not in held  # of a reader of ours that ended
-    return not lease.owner or lease.shard_id in expired
+    if lease.shard_id in held:
+        return False  # whoever has it now: our reader has to come to its end first
+    return lease.owner in ("", me) or lease.shard_id in expired

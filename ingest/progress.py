@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from ingest.kinesis import Kinesis
+from ingest.kinesis import READS_A_SECOND, Kinesis, PositionUnknown
 from ingest.lease_table import Known, LeaseTable
-from ingest.leases import Lease, Leases, Shard, is_readable
+from ingest.leases import TRIM_HORIZON, Lease, Leases, Shard, is_readable
 
 READS_MAX = 10  # of one shard, where they come back empty
 
@@ -53,15 +54,21 @@ def _progress(
 
 
 def _oldest_unread_seconds(kinesis: Kinesis, lease: Lease, now_us: int) -> float:
-    """The age of the record behind the checkpoint; 0 where there is none."""
-    iterator: str | None = kinesis.iterator(lease.shard_id, lease.checkpoint)
-    for _ in range(READS_MAX):
+    """The age of the record behind the checkpoint, or of where reading has come to; 0 where there is none."""
+    try:
+        iterator: str | None = kinesis.iterator(lease.shard_id, lease.checkpoint)
+    except PositionUnknown:  # its record is older than what the stream holds
+        iterator = kinesis.iterator(lease.shard_id, TRIM_HORIZON)
+    behind_ms = 0
+    for n in range(READS_MAX):
         if iterator is None:
-            break
+            return 0.0
+        if n:
+            time.sleep(1 / READS_A_SECOND)  # all who read a shard share what it allows
         answer = kinesis.read(lease.shard_id, iterator, limit=1)
         if answer.records:
             return max(now_us - answer.records[0].arrived_us, 0) / 1e6
-        if answer.behind_ms == 0:
-            break
+        if (behind_ms := answer.behind_ms) == 0:
+            return 0.0
         iterator = answer.next_iterator
-    return 0.0
+    return behind_ms / 1e3

@@ -9,13 +9,14 @@ from threading import Event
 from typing import Literal, Protocol
 
 from ingest.capture import Captured, Landing, Origin, StreamRecord
-from ingest.kinesis import BYTES_A_SECOND, READS_A_SECOND, RECORDS_MAX, Answer, IteratorExpired
+from ingest.kinesis import BYTES_A_SECOND, READS_A_SECOND, RECORDS_MAX, Answer, IteratorExpired, PositionUnknown
 from ingest.lease_table import Counts
-from ingest.leases import SHARD_END, Lease
+from ingest.leases import SHARD_END, TRIM_HORIZON, Lease
 from lake.errors import LakeError, TransientError
 
 PAUSE_SECONDS_FIRST = 0.5  # after a fault that may pass
 PAUSE_SECONDS_MAX = 30.0
+RETENTION_SLACK_MS = 5 * 60_000
 LAST_ATTEMPTS = 3  # at landing what is held when there is to be an end
 
 Outcome = Literal["ended", "lost", "stopped"]
@@ -56,8 +57,9 @@ class Services:
     capture: Callable[[list[StreamRecord], Origin], Captured]
     plan: Callable[[list[Captured], Origin], Landing]
     land: Callable[[Landing], None]
-    tell: Callable[[str, Landing | LakeError, int], None]
+    tell: Callable[[str, Landing | LakeError], None]
     seconds: Callable[[], float]
+    retention_ms: int = 24 * 3_600_000
 
 
 class ShardReader:
@@ -74,38 +76,73 @@ class ShardReader:
         self._position = lease.checkpoint
         self._held: list[Captured] = []
         self._held_since = 0.0
-        self._failures = 0
+        self._failures = self._expired = 0
         self._random = random.Random(f"{lease.owner} {lease.shard_id}")
 
     def run(self) -> Outcome:
         iterator: str | None = None
         while not (self.lost.is_set() or self.stop.is_set()):
             try:
-                if iterator is None:
-                    iterator = self._services.shards.iterator(self.lease.shard_id, self._position)
-                answer = self._services.shards.read(self.lease.shard_id, iterator, self._room())
+                iterator = iterator or self._services.shards.iterator(self.lease.shard_id, self._position)
+                room = self._room()
+                answer = self._services.shards.read(self.lease.shard_id, iterator, room)
                 self._take(answer)
-            except IteratorExpired:
+            except IteratorExpired as fault:
                 iterator = None
-                self._pause(1 / READS_A_SECOND)
+                self._expire(fault)
+                continue
+            except PositionUnknown as fault:
+                self._begin_at_oldest(fault)
                 continue
             except (TransientError, OSError) as fault:
                 self._fail(fault)
                 if self._is_due():  # what cannot be read on can be landed
                     self._land()
                 continue
-            self._failures = 0
+            self._failures = self._expired = 0
             iterator = answer.next_iterator
-            is_over = iterator is None or (self._once and not answer.records and self.behind_ms == 0)
+            if self._is_out_of_retention(answer):
+                self._begin_at_oldest(None)
+                iterator = None
+                continue
+            is_newest = self.behind_ms == 0 and len(answer.records) < room
+            is_over = iterator is None or (self._once and is_newest)
             if (is_over or self._is_due()) and not self._land():
                 break
             if iterator is None:
-                return "ended" if self._checkpoint(SHARD_END, Counts()) else "lost"
+                if self._checkpoint(SHARD_END, Counts()):
+                    return "ended"
+                break
             if is_over:
                 return "stopped"
             self._pace(answer)
         self._land(LAST_ATTEMPTS)
         return "lost" if self.lost.is_set() else "stopped"
+
+    def _expire(self, fault: IteratorExpired) -> None:
+        """A new iterator is nothing to tell of; that it expires at once is, as any fault."""
+        self._expired += 1
+        if self._expired > 1:
+            self._fail(fault)
+            if self._is_due():
+                self._land()
+        else:
+            self._pause(1 / READS_A_SECOND)
+
+    def _is_out_of_retention(self, answer: Answer) -> bool:
+        """Whether it reads behind a checkpoint that the stream has left behind: AWS may give nothing then, for long."""
+        is_behind = answer.behind_ms >= self._services.retention_ms - RETENTION_SLACK_MS
+        return is_behind and not answer.records and self._position != TRIM_HORIZON and answer.next_iterator is not None
+
+    def _begin_at_oldest(self, cause: PositionUnknown | None) -> None:
+        """Goes on at the oldest record there is; what is read again is known by its event ids."""
+        self._services.tell(self.lease.shard_id, LakeError(
+            "read shard", f"{self.origin.stream} {self.lease.shard_id}", expected="all since the checkpoint",
+            got=cause.got if cause else "that the stream's retention has passed",
+            remedy="It is read from its oldest record on. Changes may be missing: run verify",
+        ))  # fmt: skip
+        self._position = TRIM_HORIZON
+        self._pause(1 / READS_A_SECOND)
 
     def _take(self, answer: Answer) -> None:
         self.behind_ms = answer.behind_ms
@@ -147,7 +184,7 @@ class ShardReader:
         if not self._checkpoint(landing.checkpoint, counts, attempts):
             return False
         self._held = []
-        self._services.tell(self.lease.shard_id, landing, self.behind_ms)
+        self._services.tell(self.lease.shard_id, landing)
         return True
 
     def _checkpoint(self, checkpoint: str, counts: Counts, attempts: int | None = None) -> bool:
@@ -178,14 +215,16 @@ class ShardReader:
         self._failures += 1
         if not isinstance(fault, LakeError):
             fault = TransientError("write to", self.origin.stream, got=str(fault), remedy="It is tried again")
-        self._services.tell(self.lease.shard_id, fault, self.behind_ms)
-        pause = min(PAUSE_SECONDS_FIRST * 2 ** (self._failures - 1), PAUSE_SECONDS_MAX)
+        self._services.tell(self.lease.shard_id, fault)
+        pause = min(PAUSE_SECONDS_FIRST * 2 ** min(self._failures - 1, 10), PAUSE_SECONDS_MAX)
         self._pause(pause * self._random.uniform(0.5, 1.0))
 
     def _pace(self, answer: Answer) -> None:
         """Keeps within what a shard allows, and leaves something for who reads it beside us."""
         if not answer.records and answer.behind_ms == 0:
-            self._pause(self._bounds.poll_seconds)
+            self._pause(
+                min(self._bounds.poll_seconds, self._bounds.window_seconds) if self._held else self._bounds.poll_seconds
+            )
         else:
             self._pause(max(1 / READS_A_SECOND, answer.size / BYTES_A_SECOND))
 

@@ -163,7 +163,7 @@ def _of_client(operation: str, identity: object, fault: Exception, remedy: str) 
     if isinstance(fault, of.TokenRetrievalError | of.UnauthorizedSSOTokenError):
         return ConfigError(operation, identity, expected="credentials that have not expired", got=str(fault),
                            remedy=_RENEW)  # fmt: skip
-    if isinstance(fault, of.HTTPClientError | of.EndpointConnectionError | of.IncompleteReadError):
+    if isinstance(fault, of.HTTPClientError | of.ConnectionError | of.IncompleteReadError):
         return TransientError(operation, identity, expected="an answer within the time allowed", got=str(fault),
                               remedy="Check the network and AWS_ENDPOINT_URL, then run it again")  # fmt: skip
     return ConfigError(operation, identity, got=str(fault), remedy=remedy or "Check the AWS settings")

@@ -4,9 +4,9 @@ lake.toml                          tables, policies, format version
 catalog.db                         the Iceberg catalog of a lake in a folder (SQLite); on S3 it is Glue
 raw/…                              landed NDJSON objects, as Firehose or the consumer writes them
 dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` where no table is known
-raw/stream/<stream>/YYYY/MM/DD/HH/<shard>-<digest>.ndjson.zst   what the consumer landed, by arrival
+raw/stream=<stream>/YYYY/MM/DD/HH/<shard>-<digest>.ndjson.zst   what the consumer landed, by arrival
 masks.check                        that the secret of masks is the one this lake began with
-raw/backfill/<table>/<run>/…       READ records of a run of backfill
+raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
@@ -85,15 +85,16 @@ def dead_letter_folder(table: str | None) -> str:
 def captured_object(stream: str, shard_id: str, arrived_us: int, digest: str) -> str:
     """Where the consumer lands records; the time is the arrival of the oldest, in UTC microseconds.
 
-    All of the name follows from the records, so that the same ones, read again, land in the same object.
+    All of the name follows from the records, so that the same ones, read again, land in the same object. No folder
+    may begin with `_` or `.`, as names may: such ones are passed over where raw objects are listed.
     """
     hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC).strftime("%Y/%m/%d/%H")
-    return f"{RAW}/stream/{stream}/{hour}/{shard_id}-{digest}.ndjson.zst"
+    return f"{RAW}/stream={stream}/{hour}/{shard_id}-{digest}.ndjson.zst"
 
 
 def backfill_objects(table: str, run: str) -> str:
     """Where a run of backfill lands its objects, with a slash at its end."""
-    return f"{RAW}/backfill/{table}/{run}/"
+    return f"{RAW}/backfill/table={table}/{run}/"  # never a name that is passed over
 
 
 def backfill_folder(table: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ CHUNK_BYTES = 1 << 20
 DELETED_MAX = 1_000  # keys of one DeleteObjects
 _TRANSFERS = 4  # parts on their way at once, of 8 MB each
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
-_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}  # another write came first
+_LOST = {"PreconditionFailed", "412"}  # another write came first
+_CONFLICT = {"ConditionalRequestConflict", "409"}  # one is on its way, and may yet fail: ask again
+_CONFLICTS_MAX = 5
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -58,7 +61,7 @@ def download(uri: str, etag: str, target: Path) -> None:
                 for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                     out.write(chunk)
         except ClientError as fault:
-            if error_code(fault) in _ABSENT | _LOST:
+            if error_code(fault) in _ABSENT | _LOST | _CONFLICT:
                 raise TransientError(
                     "read", uri, expected=f"the version {etag}", got=str(fault), remedy="Run it again"
                 ) from fault
@@ -71,13 +74,18 @@ def put(uri: str, data: bytes, **condition: str) -> bool:
 
     bucket, key = split(uri)
     with aws_faults("write", uri):
-        try:
-            aws_client("s3").put_object(Bucket=bucket, Key=key, Body=data, **condition)
-            return True
-        except ClientError as fault:
-            if condition and error_code(fault) in _LOST:
-                return False
-            raise
+        for n in range(_CONFLICTS_MAX):
+            try:
+                aws_client("s3").put_object(Bucket=bucket, Key=key, Body=data, **condition)
+                return True
+            except ClientError as fault:
+                if condition and error_code(fault) in _LOST:
+                    return False
+                if not condition or error_code(fault) not in _CONFLICT:
+                    raise
+                time.sleep(0.1 * 2**n)
+    raise TransientError("write", uri, expected="a turn", got="other writes of it under way all the while",
+                         remedy="Run it again")  # fmt: skip
 
 
 def upload(source: Path, uri: str) -> None:

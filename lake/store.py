@@ -131,7 +131,7 @@ def put_copy(uri: str | os.PathLike[str], source: Path) -> None:
 
 
 def _put(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = _temporary(path)
     try:
         write(temporary)
@@ -147,6 +147,13 @@ def _write_durably(path: Path, data: bytes) -> None:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _keep_name(folder)
 
 
 def _keep_name(path: Path) -> None:
@@ -171,16 +178,16 @@ def put_new(uri: str | os.PathLike[str], data: bytes) -> bool:
     if is_s3(uri):
         return s3.put(str(uri), data, IfNoneMatch="*") or read(str(uri)) == data
     path = Path(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = _temporary(path)
     try:
         _write_durably(temporary, data)
         os.link(temporary, path)
-        _keep_name(path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
+        _keep_name(path)  # also of one that is there: who wrote it may have come no further
     return True
 
 

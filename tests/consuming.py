@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.httpsession
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from compaction.compact import compact
 from ingest.consume import Consumer, Happened, Progress, Settings, consumer_of
@@ -36,7 +36,7 @@ class Running:
 
     def __init__(
         self, lake: Lake, once: bool = False, lease_seconds: float = 2.0, bounds: Bounds = BOUNDS,
-        stream: str = "orders",
+        stream: str = "orders", shards_max: int = 64,
     ) -> None:  # fmt: skip
         self.stop, self.happened, self.told_at = threading.Event(), list[Happened](), list[float]()
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Running:
         table = LeaseTable(LEASES, consumer_of(lake.uri, kinesis), now_us)
         table.ensure(lambda seconds: None)
         self.consumer = Consumer(
-            LiveLake(lake.uri, time.monotonic), kinesis, table, Settings(bounds, lease_seconds, once=once),
+            LiveLake(lake.uri, time.monotonic), kinesis, table, Settings(bounds, lease_seconds, shards_max, once),
             now_us, time.monotonic, self._tell,
         )  # fmt: skip
         self.progress, self.fault = Progress(), list[BaseException]()
@@ -140,6 +140,14 @@ class Transport:
         """Has the server do it, and loses its answer."""
         return self._add(wanted, None, times)
 
+    def cut(self, wanted: str, times: int = 1) -> list[int]:
+        """Has no connection come about."""
+        return self._add(wanted, ConnectTimeoutError(endpoint_url="cut"), times)
+
+    def answer(self, wanted: str, body: bytes, times: int = 1) -> list[int]:
+        """Answers in the server's stead."""
+        return self._add(wanted, (200, body), times)
+
     def _add(self, wanted: str, answer: Any, times: int) -> list[int]:
         left = [times]
         self._rules.append((wanted, answer, left))
@@ -172,6 +180,8 @@ class Transport:
         if rule[1] is None:
             self._send(session, request)
             raise ReadTimeoutError(endpoint_url=request.url)
+        if isinstance(rule[1], Exception):
+            raise rule[1]
         status, body = rule[1]
         found = AWSResponse(request.url, status, {"Date": "Tue, 14 Nov 2023 22:13:20 GMT"}, None)
         found._content = body

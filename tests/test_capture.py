@@ -352,7 +352,7 @@ def test_other_records_land_in_another_object() -> None:
         plan_landing(parts(records, []), Origin("others", ORIGIN.shard_id), {"orders"}),
     ]
     assert len({whole.path, *(other.path for other in others)}) == 7
-    assert whole.path is not None and whole.path.startswith("raw/stream/changes/2023/11/14/22/shardId-000000000001-")
+    assert whole.path is not None and whole.path.startswith("raw/stream=changes/2023/11/14/22/shardId-000000000001-")
 
 
 def replace_data(one: StreamRecord, data: bytes) -> StreamRecord:

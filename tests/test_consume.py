@@ -14,7 +14,7 @@ import pytest
 import ingest.consume
 from ingest.shard_reader import Bounds
 from lake.dead_letters import read_dead_letters
-from lake.errors import ConfigError, LakeError
+from lake.errors import LakeError
 from lake.lake import Lake
 from lake.store import list_objects
 from standin.faults import Faults
@@ -125,7 +125,7 @@ def test_an_expired_iterator_is_renewed_where_it_was(aws: AwsStandIn, folder: La
     write(aws, 3)
     aws.deliver()
     with Transport() as transport:
-        left = transport.refuse(GET, "ExpiredIteratorException", times=5)
+        left = transport.refuse(GET, "ExpiredIteratorException")
         running = Running(folder, once=True)
         running.end(tell=False)
         assert left == [0] and not running.faults, "nothing that people should look at"
@@ -308,17 +308,6 @@ def test_another_table_of_the_lease_table_s_name(aws: AwsStandIn, folder: Lake) 
 def test_wrong_usage(folder: Lake) -> None:
     assert dynalake(folder.root, "consume", "--stream", "orders", "--poll", "0s").code == 2
     assert dynalake(folder.root, "consume", "--stream", "orders", "--lease", "1s").code == 2
-
-
-def test_a_checkpoint_that_the_shard_does_not_know(aws: AwsStandIn, folder: Lake) -> None:
-    write(aws, 1, 20)
-    aws.deliver()
-    with Transport() as transport:
-        transport.refuse("Kinesis_20131202.GetShardIterator", "InvalidArgumentException")
-        with pytest.raises(ConfigError, match="Delete the shard's item in the lease table"):
-            consume_once(folder)
-    consume_once(folder)
-    check_exact(aws, folder)
 
 
 def test_the_stream_made_anew_is_read_from_its_beginning(aws: AwsStandIn, folder: Lake) -> None:

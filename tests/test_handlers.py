@@ -139,7 +139,7 @@ def test_a_batch_of_kinesis_lands(lake: Lake, capsys: pytest.CaptureFixture[str]
     assert [metrics[n] for n in ("Records", "Landed", "Duplicates", "DeadLetters", "Unlanded")] == [4, 3, 0, 1, 0]
     assert others == []
     (path,) = Path(lake.raw).rglob("*.zst")
-    assert str(path.relative_to(lake.raw)).startswith("stream/orders-changes/2023/11/14/22/shardId-000000000006-")
+    assert str(path.relative_to(lake.raw)).startswith("stream=orders-changes/2023/11/14/22/shardId-000000000006-")
     assert stream_handler(batch) == {"batchItemFailures": []}
     assert landed(lake) == lines and len(list(Path(lake.dead_letters).rglob("*.gz"))) == 1
     assert compacted(lake).changes == 3

@@ -192,8 +192,11 @@ def test_a_parent_without_a_lease_is_waited_for_as_long_as_it_is_listed() -> Non
 
 def test_leases_are_made_for_parents_first() -> None:
     shards = [Shard("d", ("c", "b")), Shard("c", ("a",)), Shard("b"), Shard("a")]
-    assert [lease.shard_id for lease in missing_leases(shards, {})] == ["a", "c", "b", "d"]
-    assert [lease.shard_id for lease in missing_leases(shards, {"a": Lease("a")})] == ["c", "b", "d"]
+    made = [lease.shard_id for lease in missing_leases(shards, {})]
+    assert sorted(made) == ["a", "b", "c", "d"] and made.index("a") < made.index("c") and made[-1] == "d"
+    assert [lease.shard_id for lease in missing_leases(shards[:2], {"a": Lease("a")})] == ["c", "d"]
+    line = [Shard(f"s{n}", (f"s{n - 1}",) if n else ()) for n in range(3_000)]
+    assert missing_leases(line[::-1], {})[0] == Lease("s0")
 
 
 def test_shards_that_are_listed_no_more_are_told_of() -> None:
@@ -209,16 +212,18 @@ def test_a_lease_that_is_ours_without_a_reader_is_taken_again() -> None:
     leases = {"a": Lease("a", owner="me", fence=3)}
     assert plan_takes(leases, {"a"}, set(), set(), "me", 9) == [leases["a"]]
     assert plan_takes(leases, {"a"}, set(), {"a"}, "me", 9) == []
+    assert plan_takes({"a": Lease("a", fence=4)}, {"a"}, set(), {"a"}, "me", 9) == [], "its reader is still at an end"
 
 
 def test_an_owner_that_is_only_seen_once_is_not_known_to_live() -> None:
     sightings, lease = Sightings(), Lease("a", owner="w", fence=1, beat=1)
     sightings.see({"a": lease}, 0)
-    assert not sightings.is_alive(lease)
+    assert not sightings.is_alive(lease, 1, 15)
     assert sightings.expired(29, LEASE_SECONDS) == set()
     assert sightings.expired(30, LEASE_SECONDS) == {"a"}
     sightings.see({"a": replace(lease, beat=2)}, 31)
-    assert sightings.is_alive(lease)
+    assert sightings.is_alive(lease, 45, 15)
+    assert not sightings.is_alive(lease, 46, 15), "it may have died since"
     assert sightings.expired(60, LEASE_SECONDS) == set()
 
 
