@@ -16,6 +16,7 @@ from lake.errors import LakeError, TransientError
 
 PAUSE_SECONDS_FIRST = 0.5  # after a fault that may pass
 PAUSE_SECONDS_MAX = 30.0
+WHOLE_ANSWER_BYTES_MAX = 1_000_000  # what a shard takes in a second: a larger one may be only a part
 RETENTION_SLACK_MS = 5 * 60_000
 LAST_ATTEMPTS = 3  # at landing what is held when there is to be an end
 
@@ -105,8 +106,7 @@ class ShardReader:
                 self._begin_at_oldest(None)
                 iterator = None
                 continue
-            is_newest = self.behind_ms == 0 and len(answer.records) < room
-            is_over = iterator is None or (self._once and is_newest)
+            is_over = iterator is None or (self._once and self._is_newest(answer, room))
             if (is_over or self._is_due()) and not self._land():
                 break
             if iterator is None:
@@ -128,6 +128,10 @@ class ShardReader:
                 self._land()
         else:
             self._pause(1 / READS_A_SECOND)
+
+    def _is_newest(self, answer: Answer, room: int) -> bool:
+        """Whether there was nothing more: neither by what it tells, nor cut off by what one answer holds."""
+        return self.behind_ms == 0 and len(answer.records) < room and answer.size < WHOLE_ANSWER_BYTES_MAX
 
     def _is_out_of_retention(self, answer: Answer) -> bool:
         """Whether it reads behind a checkpoint that the stream has left behind: AWS may give nothing then, for long."""
