@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +95,25 @@ def seaweedfs(folder: Path) -> Iterator[str]:
                *(f"-{name}={port}" for name, port in zip(names, ports, strict=True))]  # fmt: skip
     with running(command, folder / "weed.txt", s3) as endpoint:
         yield endpoint
+
+
+@contextmanager
+def microburst(folder: Path, upstream: str, rules: list[dict[str, Any]]) -> Iterator[Callable[[], Counter[str]]]:
+    """A proxy that fails in AWS' own ways; the environment turned to it. Gives a function of what it has done."""
+    (port,) = free_ports(1)
+    command = ["microburst", "--upstream", upstream, "--port", str(port), "--host", "127.0.0.1"]
+    with running(command, folder / "microburst.txt", port) as endpoint, pytest.MonkeyPatch.context() as patch:
+        asked = urllib.request.Request(f"{endpoint}/_microburst/rules", json.dumps(rules).encode(), method="POST")
+        with urllib.request.urlopen(asked) as answer:
+            assert answer.status == 200
+
+        def fired() -> Counter[str]:
+            with urllib.request.urlopen(f"{endpoint}/_microburst/fired?limit=10000") as answer:
+                return Counter(f"{one['operation']} {one['action']}" for one in json.load(answer))
+
+        patch.setenv("AWS_ENDPOINT_URL", endpoint)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        yield fired
 
 
 @dataclass(frozen=True)
