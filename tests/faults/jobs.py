@@ -92,6 +92,7 @@ def _run(line: list[str], log: str, point: Point | None, sent: int, small_batche
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     faulthandler.register(signal.SIGUSR1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
     for module in _MODULES:
         importlib.import_module(module)
     if small_batches:
