@@ -30,11 +30,11 @@ from lake.catalog import catalog_faults, load_table, open_catalog
 from lake.config import TableConfig
 from lake.dead_letters import DeadLetter, sealed
 from lake.engine import connect_engine, engine_faults, use_s3
-from lake.errors import CommitConflict, CommitStateUnknown, LakeError, TransientError
+from lake.errors import CommitConflict, CommitStateUnknown, TransientError
 from lake.lake import Lake
 from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage, require_same_masked_keys
 from lake.masks import MaskKey
-from lake.records import POISON_RATIO_MAX, is_too_much_poison
+from lake.records import require_little_poison
 from lake.secret import open_mask_key
 from lake.sql import identifier, literal, parquet_sql
 from lake.store import RawObject, list_objects, put_copy
@@ -225,12 +225,7 @@ class _Job:
         self.poison += poison
         self.seen += self._row(f"SELECT count(*) FROM landed WHERE verdict <> {FOREIGN}")[0] + poison
         self.example = next((one.example for one in landed.salvages if one.poison), self.example)
-        if is_too_much_poison(self.poison, self.seen):
-            raise LakeError(
-                "compact", self.table.name, expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
-                got=f"{self.poison} of {self.seen}, such as {self.example}",
-                remedy="This looks like a wrong stream or table definition; nothing of this batch was taken in",
-            )  # fmt: skip
+        require_little_poison("compact", self.table.name, self.poison, self.seen, self.example, "batch was taken in")
 
     def _write_letters(self, landed: _Landed) -> None:
         for one in landed.salvages:

@@ -225,7 +225,8 @@ class _Backfill:
     def _add(self, page: Page, held: _Records) -> None:
         """The page's items as READ records: without masks their text goes in as it came, only the key is parsed."""
         version_us = page.read_us - self._margin_us
-        for item in page.items if self._masks is None else map(self._masked, page.items):
+        for text in page.items:
+            item = text if self._masks is None else self._masks.item(text, self._table.name)
             key = self._keys.decode(item)
             values = [getattr(key, f"key_{n}") for n, _ in enumerate(self._table.keys.attributes)]
             named = {a.name: value for a, value in zip(self._table.keys.attributes, values, strict=True)}
@@ -258,13 +259,6 @@ class _Backfill:
                 "backfill", self._table.name, expected="the masks with which it began", got="others in lake.toml",
                 remedy="Run it again: it scans anew, with those",
             )  # fmt: skip
-
-    def _masked(self, item: bytes) -> bytes:
-        assert self._masks is not None
-        try:
-            return msgspec.json.encode(self._masks.image(msgspec.json.decode(item)))
-        except ValueError as fault:
-            raise LakeError("mask items of", self._table.name, expected="DynamoDB JSON", got=str(fault)) from fault
 
     def _told(self, next_key: str | None) -> msgspec.Raw:
         """Where a segment goes on, as it may land: a key is sealed where there are masks, which may be for keys."""

@@ -25,6 +25,7 @@ from lake.dead_letters import DeadLetter, sealed
 from lake.errors import PoisonError
 from lake.keys import KeyAttribute, can_be_read
 from lake.masks import MaskKey, TableMasks
+from lake.ordering import copy_preference
 from lake.records import (
     FUTURE_US_MAX,
     RECORD_BYTES_MAX,
@@ -92,7 +93,6 @@ class Landing:
     records: int
     changes: int
     duplicates: int
-    first_arrived_us: int
 
     @property
     def dead_letters(self) -> int:
@@ -107,9 +107,6 @@ class CaptureRules:
         self._key = key if config.has_masks else None
         self._tables = {table.dynamodb_name: _Table(table, key) for table in config.tables.values()}
         self._usual = next(iter(self._tables.values()), None)
-
-    def knows(self, dynamodb_name: str) -> bool:
-        return dynamodb_name in self._tables
 
     def capture(self, records: Sequence[StreamRecord], origin: Origin, now_us: int) -> Captured:
         """Decides on records, one at least, of one shard in their order. `now_us` is the present, UTC microseconds."""
@@ -186,7 +183,7 @@ class CaptureRules:
                 raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
             record.pop("_lake", None)  # ours to say
             change = decode_record(record, table.rules, now_us)
-            text = _one_line(table.masked(record))
+            text = msgspec.json.encode(table.masked(record))
             if table.masks is not None:
                 provenance += b',"masks":"%b"' % table.masks.fingerprint.encode()
             return Line(change.created_at_us, name, change.event_id, b'%b,"_lake":{%b}}\n' % (text[:-1], provenance))
@@ -220,7 +217,7 @@ def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[
         for line in part.lines:
             identity = (line.table, line.event_id)
             other = once.setdefault(identity, line)
-            if other is not line and _fineness(line) > _fineness(other):
+            if other is not line and copy_preference(line.created_at_us) > copy_preference(other.created_at_us):
                 once[identity] = line
     by_table: dict[str | None, list[DeadLetter]] = {}
     for part in captured:
@@ -238,7 +235,6 @@ def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[
         records=sum(part.records for part in captured),
         changes=len(once),
         duplicates=lines - len(once),
-        first_arrived_us=first_us,
     )
 
 
@@ -253,18 +249,10 @@ def _time(line: Line) -> int:
     return line.created_at_us
 
 
-def _fineness(line: Line) -> tuple[bool, int]:
-    return line.created_at_us % 1000 != 0, line.created_at_us
-
-
 def _around(origin: Origin) -> tuple[bytes, bytes]:
     """The parts of `_lake` around a record's own, as JSON."""
     head = b'"source":"stream","stream":%b,"sequence_number":' % msgspec.json.encode(origin.stream)
     return head, b',"shard_id":%b' % msgspec.json.encode(origin.shard_id) if origin.shard_id else b""
-
-
-def _one_line(record: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(record)
 
 
 class _Table:

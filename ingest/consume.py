@@ -22,7 +22,7 @@ from ingest.lease_table import LeaseTable
 from ingest.leases import Lease, Shard, Sightings, is_readable, missing_leases, plan_takes, trimmed
 from ingest.shard_reader import Bounds, Outcome, Services, ShardReader
 from lake.errors import LakeError, TransientError
-from lake.records import POISON_RATIO_MAX, SOUND, is_too_much_poison
+from lake.records import SOUND, require_little_poison
 
 BEATS_A_LEASE = 4  # signs of life in the time after which a lease expires
 LIST_SECONDS = 30.0  # between two looks at the stream's shards, but for when one has ended
@@ -61,14 +61,6 @@ class Happened:
     progress: Progress
 
 
-@dataclass(slots=True)
-class _Held:
-    """A shard that is being read."""
-
-    reader: ShardReader
-    lease: Lease
-
-
 class Consumer:
     """One process of a consumer. `now_us` is the present, `seconds` a clock that only grows."""
 
@@ -78,10 +70,10 @@ class Consumer:
     ) -> None:  # fmt: skip
         self.name = uuid.uuid4().hex
         self._lake, self._kinesis, self._leases, self._settings = lake, kinesis, leases, settings
-        self._now_us, self._seconds, self._tell_of = now_us, seconds, tell
+        self._seconds, self._tell_of = seconds, tell
         described = kinesis.describe()
         self._stream = described.name
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, ShardReader] = {}
         # No SimpleQueue: up to Python 3.12 its get(timeout) waits for ever where a signal comes as the time is up.
         self._outcomes: Queue[tuple[str, Outcome | Exception]] = Queue()
         self._sightings, self._done = Sightings(), set[str]()
@@ -124,9 +116,9 @@ class Consumer:
                 self._leases.create(lease)
                 leases[lease.shard_id] = lease
         self._sightings.see(leases, now)
-        for shard_id, held in self._held.items():
-            if shard_id in leases and leases[shard_id].fence != held.lease.fence:
-                held.reader.lost.set()
+        for shard_id, reader in self._held.items():
+            if shard_id in leases and leases[shard_id].fence != reader.lease.fence:
+                reader.lost.set()
         others = {shard_id: lease for shard_id, lease in leases.items() if shard_id not in self._done}
         listed = {shard.shard_id for shard in self._shards}
         expired = self._sightings.expired(now, self._settings.lease_seconds)
@@ -169,7 +161,7 @@ class Consumer:
             return
         origin = Origin(self._stream, lease.shard_id)
         reader = ShardReader(taken, origin, self._services, self._settings.bounds, self._settings.once)
-        self._held[lease.shard_id] = _Held(reader, taken)
+        self._held[lease.shard_id] = reader
         self._count(shards=1)
         self._tell(lease.shard_id, "taken from another" if lease.owner else "taken")
         Thread(target=self._read, args=(reader,), name=lease.shard_id, daemon=True).start()
@@ -181,9 +173,9 @@ class Consumer:
             self._outcomes.put((reader.lease.shard_id, fault))
 
     def _beat(self) -> None:
-        for held in self._held.values():
-            if not held.reader.lost.is_set() and not self._leases.beat(held.lease):
-                held.reader.lost.set()
+        for reader in self._held.values():
+            if not reader.lost.is_set() and not self._leases.beat(reader.lease):
+                reader.lost.set()
 
     def _wait(self, stop: Event) -> None:
         """Until the next sign of life is due, or a reader has come to an end, or there is to be one."""
@@ -200,10 +192,10 @@ class Consumer:
 
     def _conclude(self, shard_id: str, outcome: Outcome | Exception) -> None:
         """Takes note of a reader's end; raises what it could not go on with."""
-        held = self._held.pop(shard_id)
+        lease = self._held.pop(shard_id).lease
         self._count(shards=-1)
         if isinstance(outcome, Exception):
-            self._release(held)
+            self._release(lease)
             if not isinstance(outcome, ShardGone):
                 raise outcome
             self._tell(shard_id, outcome)
@@ -213,23 +205,23 @@ class Consumer:
             self._listed_at = -math.inf  # its children may be read now
         elif outcome == "stopped":
             self._done.add(shard_id)
-            self._release(held)
+            self._release(lease)
         self._tell(shard_id, {"ended": "read to its end", "lost": "lost to another", "stopped": "let go"}[outcome])
 
-    def _release(self, held: _Held) -> None:
+    def _release(self, lease: Lease) -> None:
         if self._seconds() > self._end_at:
             return
         try:
-            self._leases.release(held.lease)
+            self._leases.release(lease)
         except LakeError as fault:
-            self._tell(held.lease.shard_id, fault)  # then it expires
+            self._tell(lease.shard_id, fault)  # then it expires
             if self._end_at < math.inf:
                 self._end_at = -math.inf  # as do the others: nobody should have to wait for them
 
     def _end(self) -> None:
         """Has every reader land what it holds, and lets the leases go; signs of life are given meanwhile."""
-        for held in self._held.values():
-            held.reader.stop.set()
+        for reader in self._held.values():
+            reader.stop.set()
         self._end_at = until = self._seconds() + END_SECONDS_MAX
         first: Exception | None = None
         while self._held and self._seconds() < until:
@@ -237,7 +229,7 @@ class Consumer:
                 self._wait(Event())
                 self._beat()
             except TransientError:
-                pass
+                pass  # a sign of life that failed: at worst another takes over, and reads again what is landing
             except Exception as fault:
                 first = first or fault
         for shard_id in self._held:
@@ -257,13 +249,8 @@ class Consumer:
             self._seen, self._poison = self._seen + landing.records, self._poison + len(poison)
             if poison and not self._example:
                 self._example = f"{poison[0].reason}: {poison[0].detail}"
-            if is_too_much_poison(self._poison, self._seen):
-                raise LakeError(
-                    "consume", f"{origin.stream} {origin.shard_id}",
-                    expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
-                    got=f"{self._poison} of {self._seen}, such as {self._example}",
-                    remedy="This looks like a wrong stream or table definition; nothing of this window has landed",
-                )  # fmt: skip
+            place = f"{origin.stream} {origin.shard_id}"
+            require_little_poison("consume", place, self._poison, self._seen, self._example, "window has landed")
         return landing
 
     def _land(self, landing: Landing) -> None:
@@ -275,7 +262,7 @@ class Consumer:
                 records=what.records, landed=what.changes, duplicates=what.duplicates,
                 dead_letters=what.dead_letters, objects=int(what.path is not None),
             )  # fmt: skip
-        behind = max((held.reader.behind_ms for held in list(self._held.values())), default=0)
+        behind = max((reader.behind_ms for reader in list(self._held.values())), default=0)
         self._tell_of(Happened(shard_id, what, replace(self._progress, behind_ms=behind)))
 
     def _count(self, **counts: int) -> None:

@@ -62,7 +62,7 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     ProcessingFailed, and stays with Firehose, in its error prefix. Raises LakeError where the lake cannot be read.
     """
     given_records = _given(event, "records", "a delivery stream's processing configuration")
-    stream = _name_of(event.get("sourceKinesisStreamArn") or event["deliveryStreamArn"])
+    origin = Origin(_name_of(event.get("sourceKinesisStreamArn") or event["deliveryStreamArn"]))
     lake, now_us = _lake(), _now_us()
     answers: list[dict[str, str]] = []
     poison: list[tuple[int, Captured]] = []
@@ -71,7 +71,7 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     for n, given in enumerate(given_records):
         shard_id, record = _firehose_record(given)
         oldest_us = min(oldest_us, record.arrived_us)
-        captured = lake.capture([record], Origin(stream, shard_id), now_us)
+        captured = lake.capture([record], Origin(origin.stream, shard_id), now_us)
         answer = {"recordId": given["recordId"], "result": "Dropped"}
         answers.append(answer)
         if captured.letters:
@@ -83,14 +83,14 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
         else:
             size += len(data)
             answer |= {"result": "Ok", "data": data}
-    landings = [_land_beside(part, Origin(stream), lake, answers) for part in (poison, overflow) if part]
+    landings = [_land_beside(part, origin, lake, answers) for part in (poison, overflow) if part]
     landed = [one for one in landings if one is not None]
     results = Counter(answer["result"] for answer in answers)
     counted = Counted(
         len(answers), results["Ok"] + sum(one.changes for one in landed), sum(one.duplicates for one in landed),
         sum(one.dead_letters for one in landed), results["ProcessingFailed"],
     )  # fmt: skip
-    print(metrics_line(Origin(stream), counted, now_us - oldest_us, now_us), flush=True)
+    print(metrics_line(origin, counted, now_us - oldest_us, now_us), flush=True)
     return {"records": answers}
 
 

@@ -78,11 +78,18 @@ class Kinesis:
 
     def __init__(self, stream: str, client: Any = None) -> None:
         self.stream = stream
+        self._described: Described | None = None
         self._describing = client or aws_client("kinesis")
         self._client = client or aws_client("kinesis", attempts=_ATTEMPTS)
         take_as_text(self._client, "kinesis", "GetRecords")
 
     def describe(self) -> Described:
+        """The stream as it was when it was first asked for."""
+        if self._described is None:
+            self._described = self._describe()
+        return self._described
+
+    def _describe(self) -> Described:
         with aws_faults("describe stream", self.stream):
             found = self._describing.describe_stream_summary(**self._name())["StreamDescriptionSummary"]
         created, hours = int(found["StreamCreationTimestamp"].timestamp()), found["RetentionPeriodHours"]

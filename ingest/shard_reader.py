@@ -96,9 +96,7 @@ class ShardReader:
                 self._begin_at_oldest(fault)
                 continue
             except (TransientError, OSError) as fault:
-                self._fail(fault)
-                if self._is_due():  # what cannot be read on can be landed
-                    self._land()
+                self._wait_out(fault)
                 continue
             self._failures = self._expired = 0
             iterator = answer.next_iterator
@@ -123,11 +121,15 @@ class ShardReader:
         """A new iterator is nothing to tell of; that it expires at once is, as any fault."""
         self._expired += 1
         if self._expired > 1:
-            self._fail(fault)
-            if self._is_due():
-                self._land()
+            self._wait_out(fault)
         else:
             self._pause(1 / READS_A_SECOND)
+
+    def _wait_out(self, fault: Exception) -> None:
+        """What cannot be read on for now can still be landed."""
+        self._fail(fault)
+        if self._is_due():
+            self._land()
 
     def _is_newest(self, answer: Answer, room: int) -> bool:
         """Whether there was nothing more: neither by what it tells, nor cut off by what one answer holds."""

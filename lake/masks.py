@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from lake.attributes import KINDS, Image, canonical_number, canonical_value, encode_binary_once
-from lake.errors import ConfigError
+from lake.errors import ConfigError, LakeError
 from lake.keys import KeySchema
 
 Action = Literal["drop", "redact", "hash"]
@@ -172,6 +172,13 @@ class TableMasks:
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise ValueError("what a mask is for is no DynamoDB JSON") from None  # the cause may name a value
         return copy
+
+    def item(self, text: bytes, table: str) -> bytes:
+        """A masked item as JSON, from an item of a table as JSON. Raises LakeError."""
+        try:
+            return msgspec.json.encode(self.image(msgspec.json.decode(text)))
+        except ValueError as fault:
+            raise LakeError("mask items of", table, expected="DynamoDB JSON", got=str(fault)) from fault
 
     def record(self, record: Mapping[str, Any], is_binary_twice: bool) -> dict[str, Any]:
         """A masked change record: its images, its keys, and of the rest what AWS writes. Raises ValueError."""

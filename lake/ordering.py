@@ -32,7 +32,7 @@ def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change
 
     A pure function of the set of changes: what order they are given in, and how often, plays no part.
     """
-    unique = {change.event_id: change for change in sorted(changes, key=_copy_preference)}
+    unique = {change.event_id: change for change in sorted(changes, key=lambda one: copy_preference(one.created_at_us))}
     ordered: list[Change] = []
     if surface == "streams":
         return sorted(unique.values(), key=_streams_order)
@@ -70,9 +70,9 @@ def state_after(change: Change | None, ttl: Ttl) -> ItemState | None:
     return None
 
 
-def _copy_preference(change: Change) -> tuple[bool, int]:
-    """Of copies whose precision differs the finer time stands; dict insertion keeps the last."""
-    return (change.created_at_us % 1000 != 0, change.created_at_us)
+def copy_preference(created_at_us: int) -> tuple[bool, int]:
+    """Of copies of a change that with the greatest of these stands: where their precision differs, the finer time."""
+    return (created_at_us % 1000 != 0, created_at_us)
 
 
 def _streams_order(change: Change) -> tuple[int, str, str]:

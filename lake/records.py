@@ -16,7 +16,7 @@ import msgspec
 
 from lake.attributes import encode_binary_once
 from lake.changes import OPS, SOURCES, Change, Surface
-from lake.errors import PoisonError
+from lake.errors import LakeError, PoisonError
 from lake.keys import KeySchema
 
 RECORD_BYTES_MAX = 16 * 1024 * 1024  # Kinesis' own limit is 10 MiB, by setting
@@ -30,9 +30,17 @@ TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _STREAM_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([^/]+)/stream/.*")
 
 
-def is_too_much_poison(poison: int, records: int) -> bool:
-    """Whether this looks like a wrong stream or table definition rather than bad data; `SOUND` ones are no poison."""
-    return records >= POISON_RECORDS_MIN and poison > POISON_RATIO_MAX * records
+def require_little_poison(operation: str, identity: str, poison: int, records: int, example: str, part: str) -> None:
+    """Raises LakeError where so much is poison that it looks like a wrong stream or table definition.
+
+    `SOUND` records are no poison. `part` is what is at work, of which nothing is kept.
+    """
+    if records >= POISON_RECORDS_MIN and poison > POISON_RATIO_MAX * records:
+        raise LakeError(
+            operation, identity, expected=f"at most {POISON_RATIO_MAX:.0%} of records to be poison",
+            got=f"{poison} of {records}, such as {example}",
+            remedy=f"This looks like a wrong stream or table definition; nothing of this {part}",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from lake.config import TableConfig
 from lake.dynamodb import DescribedTable, Page
-from lake.errors import LakeError
 from lake.lake import Lake
 from lake.masks import TableMasks
 from lake.secret import open_mask_key
@@ -49,10 +46,4 @@ class _MaskedSource:
                 yield replace(page, items=found)
 
     def _page(self, page: Page) -> Page:
-        return replace(page, items=[self._masked(item) for item in page.items])
-
-    def _masked(self, item: bytes) -> bytes:
-        try:
-            return msgspec.json.encode(self._masks.image(msgspec.json.decode(item)))
-        except ValueError as fault:
-            raise LakeError("mask items of", self._table.name, expected="DynamoDB JSON", got=str(fault)) from fault
+        return replace(page, items=[self._masks.item(item, self._table.name) for item in page.items])
