@@ -12,7 +12,6 @@ once the one that comes second to an object throws its own away and goes on behi
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -21,14 +20,15 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import zstandard
 
+from ingest.reads import ReadRecords, require_same_masks
 from ingest.runs import FoundRun, Run, begin_run, finish_run, give_up_run, latest_run, new_run
 from ingest.workers import work_off
 from lake import layout
 from lake.config import TableConfig
-from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, StreamingOff, key_reader
+from lake.dynamodb import MARGIN_SECONDS, DescribedTable, DynamoDB, Page, StreamingOff
 from lake.errors import ConfigError, LakeError
-from lake.lake import Lake, open_lake
-from lake.masks import TableMasks
+from lake.lake import Lake
+from lake.masked import masked_source
 from lake.secret import open_mask_key
 from lake.store import list_objects, put_new, read
 
@@ -175,12 +175,11 @@ class _Backfill:
     def __init__(
         self, lake: Lake, table: TableConfig, dynamodb: DynamoDB, run: Run, margin_us: int, progress: Progress
     ) -> None:
-        self._lake, self._table, self._dynamodb, self._run = lake, table, dynamodb, run
+        self._lake, self._table, self._run = lake, table, run
         self._margin_us, self._progress = margin_us, progress
-        self._keys = key_reader(table.keys)
-        self._name = msgspec.json.encode(table.dynamodb_name)
+        self._records = ReadRecords(table, run.run, "scan")
         self._key = open_mask_key(lake) if table.masks else None
-        self._masks = TableMasks(table.masks, table.keys, self._key) if self._key else None
+        self._source = masked_source(dynamodb, lake, table)
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._report = BackfillReport(table.name, run.run, run.segments)
         self._before, self._total = 0, 0
@@ -206,7 +205,7 @@ class _Backfill:
         What was read before a fault lands too: a table that is throttled now and then is done some time.
         """
         held, reached, fault = _Records(), position, None
-        pages = self._dynamodb.scan(self._table.dynamodb_name, segment, self._run.segments, position.next_key)
+        pages = self._source.scan(self._table.dynamodb_name, segment, self._run.segments, position.next_key)
         while not (reached.ended or held.size >= OBJECT_BYTES or self._stop.is_set()):
             try:
                 page = next(pages)
@@ -223,42 +222,21 @@ class _Backfill:
         return reached
 
     def _add(self, page: Page, held: _Records) -> None:
-        """The page's items as READ records: without masks their text goes in as it came, only the key is parsed."""
+        """The page's items as READ records."""
         version_us = page.read_us - self._margin_us
-        for text in page.items:
-            item = text if self._masks is None else self._masks.item(text, self._table.name)
-            key = self._keys.decode(item)
-            values = [getattr(key, f"key_{n}") for n, _ in enumerate(self._table.keys.attributes)]
-            named = {a.name: value for a, value in zip(self._table.keys.attributes, values, strict=True)}
-            identity = f"{self._run.run}\n{self._table.keys.item_key_of(named)}\n{version_us}"
-            line = b'{"eventID":"%s","eventName":"READ","tableName":%s,"dynamodb":{%s,"Keys":%s,"NewImage":%s}' % (
-                hashlib.blake2b(identity.encode(), digest_size=16).hexdigest().encode(), self._name,
-                b'"ApproximateCreationDateTime":%d' % version_us, msgspec.json.encode(named), item,
-            )  # fmt: skip
-            held.lines.append(line)
-            held.size += len(line)
+        for item in page.items:
+            held.lines.append(self._records.read(item, version_us))
+            held.size += len(held.lines[-1])
 
     def _land(self, segment: int, held: _Records, reached: _Position) -> _Position:
         if not held.lines:
             return reached  # nothing to land, and nothing lost: the next run asks again
-        self._require_same_masks()
-        mark = {"masks": self._masks.fingerprint} if self._masks else {}
-        plain = b',"_lake":%b}\n' % msgspec.json.encode({"source": "scan", **mark})
-        end = {"source": "scan", **mark, "items": reached.items, "next": self._told(reached.next_key)}
-        data = plain.join(held.lines) + b',"_lake":' + msgspec.json.encode(end) + b"}\n"
-        packed = zstandard.ZstdCompressor().compress(data)
+        require_same_masks("backfill", self._lake, self._table)
+        packed = self._records.packed(held.lines, {"items": reached.items, "next": self._told(reached.next_key)})
         if not put_new(self._place(segment, reached.number), packed):
             return self._position(segment, reached.number)  # another process was here first: on behind it
         self._count(objects=1, bytes=len(packed))
         return replace(reached, number=reached.number + 1)
-
-    def _require_same_masks(self) -> None:
-        """What lands must be masked as lake.toml says now, however long ago the run was begun."""
-        if open_lake(self._lake.uri).config.table(self._table.name).fingerprint != self._table.fingerprint:
-            raise ConfigError(
-                "backfill", self._table.name, expected="the masks with which it began", got="others in lake.toml",
-                remedy="Run it again: it scans anew, with those",
-            )  # fmt: skip
 
     def _told(self, next_key: str | None) -> msgspec.Raw:
         """Where a segment goes on, as it may land: a key is sealed where there are masks, which may be for keys."""

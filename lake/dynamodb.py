@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -72,6 +72,15 @@ class Page:
     next_key: str | None
     read_us: int
     capacity_units: float = 0.0
+
+
+class Source(Protocol):
+    """What is needed of a `DynamoDB` to read a table: the table itself, or as it is behind its masks."""
+
+    def server_us(self) -> int: ...
+    def describe(self, name: str) -> DescribedTable: ...
+    def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]: ...
+    def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]: ...
 
 
 class _Capacity(msgspec.Struct):
@@ -247,3 +256,19 @@ class _WholeItemReader:
     def decode(self, item: bytes) -> Any:
         found = msgspec.json.decode(item, type=dict[str, Any])
         return msgspec.convert({f"key_{n}": found.get(name) for n, name in enumerate(self._names)}, self._key)
+
+
+def key_of_text(keys: KeySchema, name: str) -> Callable[[bytes], str]:
+    """A function from an item's text to its key's one text; it raises LakeError where there is no such key."""
+    decode = key_reader(keys).decode
+    attributes = [(f"key_{n}", attribute.kind) for n, attribute in enumerate(keys.attributes)]
+
+    def key_of(text: bytes) -> str:
+        try:
+            key = decode(text)
+            return str(keys.item_key(*(getattr(key, field)[kind] for field, kind in attributes)))
+        except (msgspec.DecodeError, KeyError, ValueError) as fault:
+            raise LakeError("scan", name, expected=f"items with {' '.join(map(str, keys.attributes))}",
+                            got=str(fault)) from fault  # fmt: skip
+
+    return key_of

@@ -93,3 +93,15 @@ class KeySchema:
                 raise ValueError(f"key attribute {attribute} is missing or of another type")
             values.append(text)
         return self.item_key(*values)
+
+    def values_of(self, item_key: str) -> dict[str, dict[str, str]]:
+        """The key attributes that an item key's text stands for, as `Keys` has them: `item_key_of` undone."""
+        parts = [item_key]
+        if self.range_key is not None:
+            head, position = "", 0
+            while item_key[position] != "|":
+                position += item_key[position] == "\\"
+                head += item_key[position]
+                position += 1
+            parts = [head, item_key[position + 1 :]]
+        return {attribute.name: {attribute.kind: part} for attribute, part in zip(self.attributes, parts, strict=True)}

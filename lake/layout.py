@@ -7,6 +7,7 @@ dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` whe
 raw/stream=<stream>/YYYY/MM/DD/HH/<shard>-<digest>.ndjson.zst   what the consumer landed, by arrival
 masks.check                        that the secret of masks is the one this lake began with
 raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
+raw/repair/table=<table>/<digest>.ndjson.zst   READ records and tombstones of items that were read again
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
@@ -95,6 +96,11 @@ def captured_object(stream: str, shard_id: str, arrived_us: int, digest: str) ->
 def backfill_objects(table: str, run: str) -> str:
     """Where a run of backfill lands its objects, with a slash at its end."""
     return f"{RAW}/backfill/table={table}/{run}/"  # never a name that is passed over
+
+
+def repair_object(table: str, digest: str) -> str:
+    """Where items that were read again by their keys land."""
+    return f"{RAW}/repair/table={table}/{digest}.ndjson.zst"
 
 
 def backfill_folder(table: str) -> str:

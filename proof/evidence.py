@@ -20,13 +20,14 @@ from duckdb import DuckDBPyConnection
 
 from lake.changes import Change
 from lake.config import TableConfig
+from lake.dynamodb import Source
 from lake.keys import ItemKey
 from lake.ordering import ItemState
 from lake.sql import identifier, literal
 from proof.columns import AttributeDifference
 from proof.history import Judgement, Read, Verdict, judge
 from proof.report import KINDS, Difference, Kind
-from proof.scan import MARGIN_US, Scanned, Source, key_values
+from proof.scan import MARGIN_US, Scanned
 from proof.values import canonical_item, differing_attributes, parse_item, same_text, shown
 from proof.view import View
 
@@ -167,7 +168,7 @@ class Evidence:
             for start in range(0, len(items), WRITTEN_AT_ONCE):
                 part = items[start : start + WRITTEN_AT_ONCE]
                 version_us = source.server_us() - MARGIN_US
-                wanted = [json.dumps(key_values(keys, key), ensure_ascii=False) for key, *_ in part]
+                wanted = [json.dumps(keys.values_of(key), ensure_ascii=False) for key, *_ in part]
                 found = {}
                 for page in source.get_items(name, wanted):
                     for image in page.items:

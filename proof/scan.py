@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Page, key_reader
+from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Source, key_of_text
 from lake.engine import connect_engine
 from lake.errors import LakeError
 from lake.keys import KeySchema
@@ -28,15 +27,6 @@ SCHEMA = pa.schema(
     [("item_key", pa.string()), ("image", pa.string()), ("version_us", pa.int64()), ("until_us", pa.int64())]
 )
 Progress = Callable[[int, int], None]
-
-
-class Source(Protocol):
-    """What is needed of `lake.dynamodb.DynamoDB`."""
-
-    def server_us(self) -> int: ...
-    def describe(self, name: str) -> DescribedTable: ...
-    def scan(self, name: str, segment: int, segments: int) -> Iterator[Page]: ...
-    def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +138,3 @@ def _tables(source: Source, name: str, keys: KeySchema, segment: int, segments: 
 
 def _arrow(columns: list[list[Any]]) -> pa.Table:
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-
-
-def key_of_text(keys: KeySchema, name: str) -> Callable[[bytes], str]:
-    """A function from an item's text to its key's one text; it raises LakeError where there is no such key."""
-    decode = key_reader(keys).decode
-    attributes = [(f"key_{n}", attribute.kind) for n, attribute in enumerate(keys.attributes)]
-
-    def key_of(text: bytes) -> str:
-        try:
-            key = decode(text)
-            return str(keys.item_key(*(getattr(key, field)[kind] for field, kind in attributes)))
-        except (msgspec.DecodeError, KeyError, ValueError) as fault:
-            raise LakeError("scan", name, expected=f"items with {' '.join(map(str, keys.attributes))}",
-                            got=str(fault)) from fault  # fmt: skip
-
-    return key_of
-
-
-def key_values(keys: KeySchema, item_key: str) -> dict[str, Any]:
-    """The key attributes that an item key's text stands for: `ItemKey` undone."""
-    parts = [item_key]
-    if keys.range_key is not None:
-        head, position = "", 0
-        while item_key[position] != "|":
-            position += item_key[position] == "\\"
-            head += item_key[position]
-            position += 1
-        parts = [head, item_key[position + 1 :]]
-    return {attribute.name: {attribute.kind: part} for attribute, part in zip(keys.attributes, parts, strict=True)}

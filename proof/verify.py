@@ -21,13 +21,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lake.config import TableConfig
+from lake.dynamodb import Source
 from lake.engine import engine_faults
 from lake.lake import Lake
+from lake.masked import masked_source
 from proof.compare import Compared, compare
 from proof.evidence import Evidence
-from proof.masked import masked_source
 from proof.report import Kind, Report
-from proof.scan import Progress, Scanned, Source, scan_table
+from proof.scan import Progress, Scanned, scan_table
 from proof.view import View, current_version, open_view
 
 POLL_SECONDS_FIRST = 5.0

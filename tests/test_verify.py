@@ -20,7 +20,6 @@ from lake.lake import add_table
 from lake.ordering import ItemState, in_order, state_after
 from proof.columns import RowRules, TypedColumn
 from proof.history import Read, judge
-from proof.scan import key_values
 from proof.values import canonical_item, parse_item, same_item, same_text
 from tests.lakes import compacted, land_records, new_lake, only_table, refreshed, schema_of
 from tests.tables import START_US, FakeDynamoDB, Pipeline, check, item, kinds
@@ -115,7 +114,7 @@ def test_rules_of_columns() -> None:
 def test_a_key_from_its_text(hash_value: str, range_value: str) -> None:
     for keys in (schema_of("S", None), schema_of("S", "S")):
         given_key = {a.name: {"S": v} for a, v in zip(keys.attributes, (hash_value, range_value), strict=False)}
-        assert key_values(keys, str(keys.item_key_of(given_key))) == given_key
+        assert keys.values_of(str(keys.item_key_of(given_key))) == given_key
 
 
 def image(value: str | None) -> str | None:

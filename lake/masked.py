@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lake.config import TableConfig
-from lake.dynamodb import DescribedTable, Page
+from lake.dynamodb import DescribedTable, Page, Source, key_of_text
 from lake.lake import Lake
 from lake.masks import TableMasks
 from lake.secret import open_mask_key
-from proof.scan import Source, key_of_text
 
 
 def masked_source(source: Source, lake: Lake, table: TableConfig) -> Source:
@@ -21,7 +20,10 @@ def masked_source(source: Source, lake: Lake, table: TableConfig) -> Source:
 
 
 class _MaskedSource:
-    """A source of masked items. Nothing plain is kept: items whose keys are masked are found again by another Scan."""
+    """A source of masked items. Nothing plain is kept: items whose keys are masked are found again by another Scan.
+
+    Where a segment goes on is told as it is: a plain key.
+    """
 
     def __init__(self, source: Source, table: TableConfig, masks: TableMasks) -> None:
         self._source, self._table, self._masks = source, table, masks
@@ -32,8 +34,8 @@ class _MaskedSource:
     def describe(self, name: str) -> DescribedTable:
         return self._source.describe(name)
 
-    def scan(self, name: str, segment: int, segments: int) -> Iterator[Page]:
-        return map(self._page, self._source.scan(name, segment, segments))
+    def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]:
+        return map(self._page, self._source.scan(name, segment, segments, start_key))
 
     def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]:
         if not self._masks.mask_keys:
