@@ -122,7 +122,7 @@ class DynamoDB:
         stream = table.get("StreamSpecification") or {}
         return DescribedTable(
             name=table["TableName"],
-            table_id=table.get("TableId", ""),
+            table_id=table.get("TableId") or str(table.get("CreationDateTime", "")),
             keys=KeySchema(*keys),
             items=table.get("ItemCount", 0),
             stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,

@@ -9,6 +9,7 @@ masks.check                        that the secret of masks is the one this lake
 raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
 raw/repair/table=<table>/<digest>.ndjson.zst   READ records and tombstones of items that were read again
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
+proofs/<table>/<time>-<n>.json     what a run of verify found
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
@@ -118,3 +119,12 @@ def backfill_end(table: str, number: int) -> str:
 
 def backfill_void(table: str, number: int) -> str:
     return f"{backfill_folder(table)}{number:06}.void.json"
+
+
+def proof_folder(table: str) -> str:
+    """Where what `verify` found of a table is, with a slash at its end."""
+    return f"proofs/{table}/"
+
+
+def proof(table: str, at_us: int, unique: str) -> str:
+    return f"{proof_folder(table)}{at_us:017}-{unique}.json"

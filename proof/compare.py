@@ -1,134 +1,250 @@
-"""The scan against the lake's view, row by row: most items are the same at once, the rest become suspects."""
+"""Three accounts of every item held against each other: the table's, the current state's and the log's.
+
+Each is made narrow first (a row an item: its key, a digest of its image and little else) and parted by a hash of the
+key, so that what is joined is bounded, whatever the size of the table. Nearly all items are the same in all three.
+Where the images' texts differ between table and state they may yet be spelled alike but for the order of their
+attributes, and white space: that is looked at for those alone. The rest become suspects, to be judged by their history.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import msgspec
+import pyarrow as pa
+from duckdb.func import PythonUDFType
+from duckdb.sqltypes import VARCHAR
+
+from lake.columns import LIVES
 from lake.config import TableConfig
-from lake.keys import KeySchema
-from lake.sql import identifier
-from lake.state import own_columns
-from proof.columns import AttributeDifference, RowRules
-from proof.evidence import Evidence, Writer, finding
+from lake.sql import empty_rows, identifier, literal, parquet_sql
+from proof.columns import AttributeDifference
+from proof.evidence import Evidence, finding
+from proof.rows import check_rows
 from proof.scan import Progress, Scanned
-from proof.values import Item, parse_item, same_item, shown
+from proof.values import same_text
 from proof.view import View
 
-ROWS_AT_ONCE = 256  # as Python objects; items may be large
+PART_ROWS = 250_000  # of each account in one part, about: some 100 bytes each
+PARTS_MAX = 1_024
+ROWS_AT_ONCE = 256
+_ACCOUNTS = ("in_table", "in_state", "op", "created_at_us", "is_kept", "in_log", "last_op", "last_us")
+_DIGEST = "unhex(md5({}))"
+_UNDAMAGED = "item_key NOT IN (SELECT item_key FROM evidence.findings WHERE item_key IS NOT NULL)"
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """How many items the lake has, how many there are in either, and how many were equal at once, columns and all."""
+    """How many items the lake has, and its tail of them; how many there are in either, and were equal at once."""
 
     items_in_lake: int
+    items_in_tail: int
     compared: int
     equal: int
 
 
-def compare(view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, progress: Progress) -> Compared:
-    """Holds all items of the scan and all rows of the view against each other. Writes `reads` and `findings`."""
-    twice = _find_repeated_rows(view, table, evidence)
-    pairs = _pairs(view, table, scanned.sql)
-    checker = _RowChecker(table, view, scanned)
-    with evidence.writer("reads") as reads, evidence.writer("findings") as findings:
-        for done, pair in enumerate(pairs, start=1):
-            checker.check(pair, reads, findings)
-            if done % 10_000 == 0:
-                progress(done, max(done, scanned.items))
-    row = view.con.execute(f"SELECT count(DISTINCT _item_key) FROM {identifier(table.name)}").fetchone()
-    assert row is not None
-    return Compared(row[0], checker.compared + twice, checker.equal)
+def compare(
+    view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, folder: Path, progress: Progress
+) -> Compared:
+    """Holds all items of the scan, all rows of the view and all items of the log against each other.
+
+    Where the scan was of chosen items, only these. Writes `reads` and `findings`.
+    """
+    comparison = _Comparison(view, table, scanned, evidence, folder)
+    keyless = check_rows(view, table, comparison.chosen("_item_key"), scanned.items, evidence, progress)
+    compared = comparison.run()
+    return replace(compared, compared=compared.compared + keyless)
 
 
-def _find_repeated_rows(view: View, table: TableConfig, evidence: Evidence) -> int:
-    """Items of which the current state has more than one row; they are compared no further."""
-    rows = view.con.execute(
-        f"""SELECT _item_key, count(*) FROM {identifier(table.name)} WHERE _item_key IS NOT NULL
-        GROUP BY _item_key HAVING count(*) > 1"""
-    )
-    repeated = 0
-    with evidence.writer("findings") as findings:
-        while part := rows.fetchmany(ROWS_AT_ONCE):
-            repeated += len(part)
-            for key, count in part:
-                findings.add(*finding(key, "state damaged", [AttributeDifference("(item)", "once", f"{count} times")]))
-    return repeated
+class _Comparison:
+    def __init__(self, view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, folder: Path) -> None:
+        self._con, self._table, self._scanned, self._evidence = view.con, table, scanned, evidence
+        self._view, self._log = identifier(table.name), identifier(f"{table.name}_changes")
+        self._tail = identifier(f"{table.name} tail")
+        self._folder, self._parts = folder, 1
+        self._con.create_function("spelling", _spelling, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
+
+    def chosen(self, key: str, word: str = "WHERE") -> str:
+        """SQL behind a relation for the items that the scan was to look at."""
+        return f"{word} {key} IN (SELECT item_key FROM {self._scanned.sql})" if self._scanned.is_of_some else ""
+
+    def run(self) -> Compared:
+        rows = self._count(f"SELECT count(*) FROM {self._view} {self.chosen('_item_key')}")
+        self._parts = max(1, min(PARTS_MAX, max(rows, self._scanned.items) // PART_ROWS))
+        accounts = [
+            self._parted("table", f"SELECT item_key, {_DIGEST.format('image')} AS digest FROM {self._scanned.sql}"),
+            self._parted(
+                "state",
+                f"""SELECT _item_key AS item_key, {_DIGEST.format("_item")} AS digest, _op AS op,
+                _created_at_us AS created_at_us, _expired_at IS NOT NULL AS is_kept
+                FROM {self._view} {self.chosen("_item_key")}""",
+            ),
+            self._parted("log", self._last_of_log()),
+        ]
+        compared = equal = in_lake = 0
+        for n in range(self._parts):
+            counts = self._compare_part(*(account(n) for account in accounts))
+            compared, equal, in_lake = compared + counts[0], equal + counts[1], in_lake + counts[2]
+        equal += self._compare_unlike()
+        self._read_suspects()
+        in_tail = self._count(f"SELECT count(*) FROM {self._tail} WHERE {LIVES} {self.chosen('_item_key', 'AND')}")
+        return Compared(in_lake, in_tail, compared, equal)
+
+    def _last_of_log(self) -> str:
+        """SQL for what the log's last change of each item leaves; of several at one time any, to be looked at closely.
+
+        `digest` is NULL where nothing is left.
+        """
+        order = "created_at_us"
+        if self._table.surface == "streams":
+            order = "(created_at_us, coalesce(sequence_number, ''), event_id)"
+        kept = (
+            "old_image" if self._table.ttl == "keep" else "NULL"
+        )  # else old images, half of the log, need not be read
+        left = f"CASE WHEN op <> 'REMOVE' THEN new_image WHEN is_ttl THEN {kept} END"
+        return f"""SELECT item_key, max(created_at_us) AS last_us, arg_max(op, {order}) AS op,
+          arg_max_null({_DIGEST.format(left)}, {order}) AS digest
+          FROM {self._log} {self.chosen("item_key")} GROUP BY item_key"""
+
+    def _parted(self, name: str, rows: str) -> Callable[[int], str]:
+        """Writes an account to scratch, in parts by a hash of the key; gives SQL for one of them."""
+        folder = self._folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        schema = self._con.execute(f"DESCRIBE {rows}").fetchall()
+        if self._parts == 1:
+            path = folder / "part.parquet"
+            self._con.execute(f"COPY ({rows}) TO {literal(path)} (FORMAT parquet)")
+            return lambda n: parquet_sql([str(path)])
+        self._con.execute(
+            f"""COPY (SELECT *, (hash(item_key) % {self._parts})::INTEGER AS part FROM ({rows}))
+            TO {literal(folder)} (FORMAT parquet, PARTITION_BY (part), WRITE_PARTITION_COLUMNS false)"""
+        )
+        types = {column: kind for column, kind, *_ in schema}
+
+        def part(n: int) -> str:
+            files = sorted(str(path) for path in folder.glob(f"part={n}/*.parquet"))
+            return parquet_sql(files) if files else f"({empty_rows(types)})"
+
+        return part
+
+    def _compare_part(self, table: str, state: str, log: str) -> tuple[int, int, int]:
+        """Of one part: how many items there are in either, how many are equal, how many rows' items the state has."""
+        self._find_repeated(state)
+        self._con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE compared AS
+            WITH together AS (
+              SELECT item_key, digest AS in_table FROM {table}
+              UNION ALL BY NAME SELECT item_key, digest AS in_state, op, created_at_us, is_kept FROM {state}
+              UNION ALL BY NAME SELECT item_key, digest AS in_log, op AS last_op, last_us FROM {log}),
+            items AS (
+              SELECT item_key, {", ".join(f"any_value({column}) AS {column}" for column in _ACCOUNTS)}
+              FROM together WHERE item_key IS NOT NULL GROUP BY item_key
+              HAVING in_table IS NOT NULL OR in_state IS NOT NULL OR in_log IS NOT NULL)
+            SELECT item_key, in_state IS NOT NULL AS has_row,
+              CASE WHEN in_state IS NULL THEN in_log IS NULL
+                ELSE coalesce(last_us = created_at_us AND last_op = op AND in_log = in_state, false) END AS follows_log,
+              in_table IS NOT NULL AS is_there, has_row AND NOT is_kept AS is_live,
+              follows_log AND is_there AND coalesce(is_live, false) AS is_plain,
+              is_plain AND in_table = in_state AS is_same, is_plain AND in_table <> in_state AS is_unlike,
+              NOT follows_log OR is_there <> coalesce(is_live, false) AS is_suspect
+            FROM items"""
+        )
+        self._con.execute("INSERT INTO evidence.suspects SELECT item_key FROM compared WHERE is_suspect")
+        self._con.execute("INSERT INTO evidence.unlike SELECT item_key FROM compared WHERE is_unlike")
+        row = self._con.execute(
+            f"""SELECT count(*), count(*) FILTER (is_same AND {_UNDAMAGED}), count(*) FILTER (has_row)
+            FROM compared"""
+        ).fetchone()
+        assert row is not None
+        return row
+
+    def _find_repeated(self, state: str) -> None:
+        """Items of which the current state has more than one row."""
+        rows = self._con.execute(
+            f"""SELECT item_key, count(*) FROM {state} WHERE item_key IS NOT NULL
+            GROUP BY item_key HAVING count(*) > 1"""
+        )
+        with self._evidence.writer("findings") as findings:
+            while some := rows.fetchmany(ROWS_AT_ONCE):
+                for key, count in some:
+                    times = [AttributeDifference("(item)", "once", f"{count} times")]
+                    findings.add(*finding(key, "state damaged", times))
+
+    def _compare_unlike(self) -> int:
+        """Of the items whose images' texts differ: how many are equal; the others become suspects."""
+        if not self._count("SELECT count(*) FROM evidence.unlike"):
+            return 0
+        spelled = {
+            "table": f"""SELECT item_key, spelling(image) AS digest
+              FROM {self._scanned.sql} SEMI JOIN evidence.unlike USING (item_key)""",
+            "state": f"""SELECT item_key, spelling(_item) AS digest
+              FROM (SELECT _item_key AS item_key, _item FROM {self._view})
+              SEMI JOIN evidence.unlike USING (item_key)""",
+        }
+        table, state = (self._parted(f"spelled-{name}", rows) for name, rows in spelled.items())
+        equal = 0
+        for n in range(self._parts):
+            self._con.execute(
+                f"""CREATE OR REPLACE TEMP TABLE compared AS SELECT item_key, s.digest = v.digest AS is_same
+                FROM {table(n)} s JOIN (SELECT DISTINCT ON (item_key) * FROM {state(n)}) v USING (item_key)"""
+            )
+            equal += self._count(f"SELECT count(*) FROM compared WHERE is_same AND {_UNDAMAGED}")
+            self._con.execute(
+                "DELETE FROM evidence.unlike WHERE item_key IN (SELECT item_key FROM compared WHERE is_same)"
+            )
+        return equal + self._compare_one_by_one()
+
+    def _compare_one_by_one(self) -> int:
+        """What is unlike still: equal are numbers however spelled and sets in any order. The rest become suspects."""
+        pairs = self._con.execute(
+            f"""SELECT item_key, s.image, v._item, {_UNDAMAGED}
+            FROM (FROM {self._scanned.sql} SEMI JOIN evidence.unlike USING (item_key)) s
+            JOIN (SELECT DISTINCT ON (_item_key) _item_key AS item_key, _item FROM {self._view}
+              WHERE _item_key IN (FROM evidence.unlike)) v USING (item_key)"""
+        )
+        equal = 0
+        with self._evidence.writer("suspects") as suspects:
+            while some := pairs.fetchmany(ROWS_AT_ONCE):
+                for key, image, row_image, is_undamaged in some:
+                    if same_text(image, row_image):
+                        equal += is_undamaged
+                    else:
+                        suspects.add(key)
+        return equal
+
+    def _read_suspects(self) -> None:
+        """What the scan gave of the suspects, if anything, into `reads`."""
+        scan = self._scanned
+        self._con.execute(
+            f"""INSERT INTO evidence.reads SELECT item_key, 0, image, coalesce(version_us, {scan.version_us}),
+              coalesce(until_us, {scan.until_us})
+            FROM evidence.suspects LEFT JOIN
+              (FROM {scan.sql} SEMI JOIN evidence.suspects USING (item_key)) USING (item_key)"""
+        )
+
+    def _count(self, sql: str) -> int:
+        row = self._con.execute(sql).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
-def _pairs(view: View, table: TableConfig, scan: str) -> Iterator[tuple[Any, ...]]:
-    """Rows of both sides, joined: the scan's four columns, ours, then the typed ones."""
-    ours = ["_item_key", "_item", "_op", "_created_at_us", "_rescued"]
-    expired_at = "epoch_us(v._expired_at)"
-    hash_key = "_hash_key" if "_hash_key" in own_columns(table) else "NULL"
-    chosen = [*(f"v.{name}" for name in ours), expired_at, hash_key, *(f"v.{identifier(c.name)}" for c in view.columns)]
-    reader = view.con.execute(
-        f"""SELECT s.item_key, s.image, s.version_us, s.until_us, v.is_row, {", ".join(chosen)}
-        FROM {scan} s FULL JOIN (SELECT *, true AS is_row FROM {identifier(table.name)}) v ON s.item_key = v._item_key
-        WHERE coalesce(s.item_key, v._item_key, '') NOT IN (SELECT item_key FROM evidence.findings)"""
-    ).to_arrow_reader()
-    for batch in reader:
-        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
-            part = batch.slice(start, ROWS_AT_ONCE)
-            yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
+def _spelling(texts: pa.ChunkedArray) -> pa.Array:
+    """A digest of each item that the order of its attributes plays no part in; of what is no item, of its text."""
+    return pa.array([_spelled(text) for text in texts.to_pylist()], pa.string())
 
 
-class _RowChecker:
-    def __init__(self, table: TableConfig, view: View, scanned: Scanned) -> None:
-        self.compared = self.equal = 0
-        self._table, self._scanned, self._rules = table, scanned, RowRules(view.columns)
-
-    def check(self, pair: tuple[Any, ...], reads: Writer, findings: Writer) -> None:
-        item_key, image, version_us, until_us, is_row, *row = pair
-        self.compared += 1
-        if not is_row:
-            reads.add(item_key, 0, image, version_us, until_us)
-            return
-        row_key, row_image, op, created_at_us, rescued, expired_at_us, hash_key, *cells = row
-        item = _item_of_row(self._table.keys, row_key, row_image)
-        if item is None:
-            shown_row = AttributeDifference("_item", None, shown(row_image))
-            name = row_key if row_key is not None else f"(row {self.compared} without a key)"
-            findings.add(*finding(name, "state damaged", [shown_row]))
-            return
-        damages = self._rules.damages(item, cells, rescued)
-        damages += _damages_of_ours(self._table, item, op, created_at_us, expired_at_us, hash_key)
-        if damages:
-            findings.add(*finding(row_key, "column damaged", damages))
-        if item_key is None:
-            reads.add(row_key, 0, None, self._scanned.version_us, self._scanned.until_us)
-        elif expired_at_us is None and (image == row_image or same_item(parse_item(image), item)):
-            self.equal += not damages
-        else:
-            reads.add(item_key, 0, image, version_us, until_us)
-
-
-def _item_of_row(keys: KeySchema, row_key: str | None, image: str | None) -> Item | None:
-    """The item of a row; None where it is none, or another than the row is said to be of."""
-    try:
-        item = parse_item(image or "")
-        return item if str(keys.item_key_of(item)) == row_key else None
-    except (ValueError, AttributeError):
+def _spelled(text: str | None) -> str | None:
+    if text is None:
         return None
-
-
-def _damages_of_ours(
-    table: TableConfig, item: Item, op: Any, created_at_us: Any, expired_at_us: int | None, hash_key: Any
-) -> Sequence[AttributeDifference]:
-    damages = []
-    is_kept = op == "REMOVE" and table.ttl == "keep"
-    if op not in ("INSERT", "MODIFY", "READ") and not is_kept:
-        damages.append(AttributeDifference("_op", None, shown(op)))
-    if not isinstance(created_at_us, int) or created_at_us <= 0:
-        damages.append(AttributeDifference("_created_at_us", None, shown(created_at_us)))
-    elif expired_at_us != (created_at_us if is_kept else None):
-        expected = shown(created_at_us if is_kept else None)
-        damages.append(AttributeDifference("_expired_at", expected, shown(expired_at_us)))
-    keys = table.keys
-    if keys.hash_key.kind != "S":
-        expected = KeySchema(keys.hash_key).item_key_of(item).parts[0]
-        if hash_key != expected:
-            damages.append(AttributeDifference("_hash_key", expected, shown(hash_key)))
-    return damages
+    try:
+        plain = _encode(_decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        plain = b"?" + text.encode(errors="surrogatepass")
+    return hashlib.blake2b(plain, digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
 """What is known of the items that were not the same at once: a scratch database beside each opened view.
 
-Tables of `evidence`: `reads` (what DynamoDB gave, reads in order), `pending` (items to be judged), `rows` and
+Tables of `evidence`: `unlike` and `suspects` (items that `compare` cannot call equal), `reads` (what DynamoDB gave,
+reads in order), `pending` (items to be judged), `rows` and
 `history` (theirs in the lake, of one version of it), `judged`, `findings`. Nothing is held in Python but an item
 at a time: in a lake that is empty yet, all items are pending.
 """
@@ -38,6 +39,8 @@ _DAMAGED = KINDS.index("state damaged")
 _KEY = ItemKey(("",))  # the log's text says which item it is
 _NO_STATE = ItemState(None)
 _TABLES = {
+    "unlike": "item_key VARCHAR",
+    "suspects": "item_key VARCHAR",
     "reads": "item_key VARCHAR, n INTEGER, image VARCHAR, version_us BIGINT, until_us BIGINT",
     "pending": "item_key VARCHAR",
     "rows": "item_key VARCHAR, image VARCHAR, expired_at_us BIGINT",
@@ -119,11 +122,12 @@ class Evidence:
         With A→B→A, both on their way, the lake's A was the table's; where only A→B has come since, it is so no
         longer. `batch` is the last one looked at. Counts them as `absent` in the table, `equal` or else `other`.
         """
+        of_chosen = f" AND item_key IN (SELECT item_key FROM {scanned.sql})" if scanned.is_of_some else ""
         self.con.execute(
             f"""CREATE OR REPLACE TEMP TABLE overtaken AS SELECT DISTINCT item_key
             FROM {identifier(self._table.name + "_changes")} c
             WHERE batch > {batch} AND created_at_us <= {scanned.until_us}
-            AND NOT EXISTS (FROM evidence.reads r WHERE r.item_key = c.item_key)"""
+            AND NOT EXISTS (FROM evidence.reads r WHERE r.item_key = c.item_key){of_chosen}"""
         )
         self.con.execute(
             f"""CREATE OR REPLACE TEMP TABLE "overtaken reads" AS
@@ -149,8 +153,8 @@ class Evidence:
                     suspect.reads, suspect.until_us, suspect.row, suspect.changes, self._table.surface, self._table.ttl
                 )
                 judged.add(suspect.item_key, result.verdict)
-                if result.verdict == "state damaged":
-                    findings.add(*finding(suspect.item_key, "state damaged", _damaged_attributes(suspect, result)))
+                if result.verdict in ("state damaged", "log damaged"):
+                    findings.add(*finding(suspect.item_key, result.verdict, _damaged_attributes(suspect, result)))
         still: Verdict = "pending"
         self.con.execute("DELETE FROM evidence.pending")
         self.con.execute(f"INSERT INTO evidence.pending SELECT item_key FROM evidence.judged WHERE verdict = '{still}'")
@@ -198,14 +202,28 @@ class Evidence:
 
     def differences(self, limit: int) -> tuple[Difference, ...]:
         """The first ones by item key."""
+        tail = identifier(f"{self._table.name} tail")
         rows = self.con.execute(
-            f"""SELECT item_key, min(kind), arg_min(attributes, kind) FROM evidence.findings
-            GROUP BY item_key ORDER BY item_key LIMIT {limit}"""
+            f"""SELECT item_key, kind, attributes, item_key IN (SELECT _item_key FROM {tail}) FROM (
+              SELECT item_key, min(kind) AS kind, arg_min(attributes, (kind, attributes)) AS attributes
+              FROM evidence.findings GROUP BY item_key ORDER BY item_key LIMIT {limit})
+            ORDER BY item_key"""
         ).fetchall()
         return tuple(
-            Difference(key, KINDS[kind], tuple(AttributeDifference(**fields) for fields in json.loads(attributes)))
-            for key, kind, attributes in rows
+            Difference(
+                key, KINDS[kind], tuple(AttributeDifference(**fields) for fields in json.loads(attributes)), in_tail
+            )
+            for key, kind, attributes, in_tail in rows
         )
+
+    def keys(self, kind: Kind) -> Iterator[str]:
+        """The items of this kind of difference, by key."""
+        found = self.con.execute(
+            f"""SELECT item_key FROM evidence.findings GROUP BY item_key
+            HAVING min(kind) = {KINDS.index(kind)} ORDER BY item_key"""
+        )
+        while rows := found.fetchmany(WRITTEN_AT_ONCE):
+            yield from (key for (key,) in rows)
 
     def _suspects(self) -> Iterator[Suspect]:
         result = self.con.execute(_EVERYTHING)

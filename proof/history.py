@@ -26,7 +26,7 @@ from lake.changes import Change, Surface, Ttl
 from lake.ordering import ItemState, in_order, state_after
 from proof.values import same_text
 
-Verdict = Literal["proven", "pending", "state damaged"]
+Verdict = Literal["proven", "pending", "state damaged", "log damaged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,22 @@ def judge(
     """One item: what was read of it against its row in the current state and its changes in the log.
 
     Changes made after `until_us` came after the first of the reads. The row must be what the last change left:
-    that is no matter of time, for both are of one version of the lake. An item that is kept though it expired is held
-    so against the log alone: as to the table, its last change has removed it.
+    that is no matter of time, for both are of one version of the lake. Where it is not, and the log proves what was
+    read, the state is wrong over a right log. Where the row is what a later read than any change gave, the log has
+    lost what it was made of. Else more must be known. An item that is kept though it expired is held against the log
+    alone: as to the table, its last change has removed it.
     """
     ordered = in_order(changes, surface)
     expected = state_after(ordered[-1], ttl) if ordered else None
-    if not _same_state(row, expected):
-        return Judgement("state damaged", expected)
     is_proven = any(_proves(read, until_us, ordered) for read in reads)
-    return Judgement("proven" if is_proven else "pending", expected)
+    if _same_state(row, expected):
+        return Judgement("proven" if is_proven else "pending", expected)
+    if is_proven:
+        return Judgement("state damaged", expected)
+    last_us = max((change.created_at_us for change in changes), default=0)
+    shown = None if row is None or row.expired_at_us is not None else row.image
+    is_right = any(read.version_us > last_us and same_text(read.image, shown) for read in reads)
+    return Judgement("log damaged" if is_right else "pending", expected)
 
 
 def _same_state(one: ItemState | None, other: ItemState | None) -> bool:

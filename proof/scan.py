@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Source, key_of_text
+from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Page, Source, key_of_text
 from lake.engine import connect_engine
 from lake.errors import LakeError
 from lake.keys import KeySchema
-from lake.sql import parquet_sql
+from lake.sql import empty_rows, parquet_sql
 
 ROWS_HELD_MAX = 20_000  # of one segment, before they are written
 BYTES_HELD_MAX = 8_000_000
@@ -34,13 +35,15 @@ class Scanned:
     """The items of a scan, and the stretch of DynamoDB's time in which every one of them was read.
 
     All that was written up to `version_us` was seen, nothing that was written after `until_us`. `sql` is SQL for
-    one row an item, with the columns of `SCHEMA`.
+    one row an item, with the columns of `SCHEMA`. Where it was of chosen items alone, those that are not there have a
+    row without an image; `items` are those that are there.
     """
 
     sql: str
     items: int
     version_us: int
     until_us: int
+    is_of_some: bool = False
 
 
 @contextmanager
@@ -64,29 +67,80 @@ def scan_table(
 ) -> Scanned:
     """Reads every item of the table into Parquet files in `folder`. Raises LakeError."""
     version_us = source.server_us() - MARGIN_US
-    stop, counter = Event(), _Counter(progress, table.items)
+    counter = _Counter(progress, table.items)
+    jobs = [source.scan(table.name, segment, segments) for segment in range(segments)]
+    files = _read_all(jobs, source, table.name, keys, folder, counter, segments)
+    return Scanned(*_distinct(files, counter.count, memory_mb), version_us, answered_by(source))
 
-    def run(segment: int) -> str:
-        path = folder / f"segment-{segment}.parquet"
+
+def read_chosen(
+    source: Source,
+    table: DescribedTable,
+    keys: KeySchema,
+    segments: Sequence[tuple[int, int]],
+    item_keys: Sequence[str],
+    workers: int,
+    folder: Path,
+    progress: Progress,
+) -> Scanned:
+    """Reads some segments of the table, each a number and of how many, and the items with these keys. Raises LakeError.
+
+    Keys are the log's texts. Of those that are not there that is noted.
+    """
+    version_us = source.server_us() - MARGIN_US
+    wanted = [msgspec.json.encode(keys.values_of(item_key)).decode() for item_key in item_keys]
+    counter = _Counter(progress, len(item_keys) + table.items * len(segments) // max(1, *(of for _, of in segments), 1))
+    jobs = [source.scan(table.name, segment, of) for segment, of in segments]
+    share = -(-len(wanted) // workers) or 1
+    jobs += [source.get_items(table.name, wanted[n : n + share]) for n in range(0, len(wanted), share)]
+    files = _read_all(jobs, source, table.name, keys, folder, counter, workers)
+    until_us = answered_by(source)
+    asked = pa.table({"item_key": pa.array(item_keys, pa.string())})
+    with needs_scratch(folder):
+        pq.write_table(asked, folder / "asked.parquet")
+    types = {"item_key": "VARCHAR", "image": "VARCHAR", "version_us": "BIGINT", "until_us": "BIGINT"}
+    found = parquet_sql(files) if files else f"({empty_rows(types)})"
+    once = f"(FROM {found} QUALIFY row_number() OVER (PARTITION BY item_key ORDER BY version_us DESC) = 1)"
+    sql = f"""(SELECT item_key, image, coalesce(version_us, {version_us})::BIGINT AS version_us,
+        coalesce(until_us, {until_us})::BIGINT AS until_us
+      FROM {once} s FULL JOIN (SELECT DISTINCT item_key FROM {parquet_sql([str(folder / "asked.parquet")])}) a
+      USING (item_key))"""
+    con = connect_engine(extensions=())
+    try:
+        row = con.execute(f"SELECT count(image) FROM {sql}").fetchone()
+    finally:
+        con.close()
+    assert row is not None
+    return Scanned(sql, int(row[0]), version_us, until_us, is_of_some=True)
+
+
+def _read_all(
+    jobs: Sequence[Iterator[Page]], source: Source, name: str, keys: KeySchema, folder: Path, counter: _Counter,
+    workers: int,
+) -> list[str]:  # fmt: skip
+    """Reads the pages of each job into a Parquet file of its own, several jobs at once."""
+    stop = Event()
+
+    def run(number: int) -> str:
+        path = folder / f"segment-{number}.parquet"
         try:
             with needs_scratch(folder), pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as file:
-                for rows in _tables(source, table.name, keys, segment, segments):
+                for rows in _tables(jobs[number], source, name, keys):
                     file.write_table(rows)
                     counter.add(len(rows))
                     if stop.is_set():
                         break
         except BaseException:
-            stop.set()  # the other segments need not go on
+            stop.set()  # the others need not go on
             raise
         return str(path)
 
-    with ThreadPoolExecutor(segments, "scan") as pool:
+    with ThreadPoolExecutor(workers, "scan") as pool:
         try:
-            files = list(pool.map(run, range(segments)))
+            return list(pool.map(run, range(len(jobs))))
         except BaseException:
             stop.set()
             raise
-    return Scanned(*_distinct(files, counter.count, memory_mb), version_us, answered_by(source))
 
 
 def _distinct(files: list[str], rows: int, memory_mb: int) -> tuple[str, int]:
@@ -118,12 +172,12 @@ class _Counter:
             self._progress(self.count, max(self.count, self._total))
 
 
-def _tables(source: Source, name: str, keys: KeySchema, segment: int, segments: int) -> Iterator[pa.Table]:
-    """The items of a segment, some thousands or some megabytes at a time."""
+def _tables(pages: Iterator[Page], source: Source, name: str, keys: KeySchema) -> Iterator[pa.Table]:
+    """The items of pages, some thousands or some megabytes at a time."""
     key_of = key_of_text(keys, name)
     columns: list[list[Any]] = [[], [], [], []]
     held = 0
-    for page in source.scan(name, segment, segments):
+    for page in pages:
         count = len(page.items)
         columns[0].extend(map(key_of, page.items))
         columns[1].extend(page.items)

@@ -12,32 +12,36 @@ what the table held then or later is in the lake. Losses after that are for the 
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lake.config import TableConfig
-from lake.dynamodb import Source
+from lake.dynamodb import DescribedTable, Source
 from lake.engine import engine_faults
 from lake.lake import Lake
 from lake.masked import masked_source
+from lake.sql import identifier
 from proof.compare import Compared, compare
 from proof.evidence import Evidence
-from proof.report import Kind, Report
-from proof.scan import Progress, Scanned, scan_table
+from proof.report import KINDS, Kind, Report
+from proof.scan import Progress, Scanned, read_chosen, scan_table
 from proof.view import View, current_version, open_view
 
 POLL_SECONDS_FIRST = 5.0
 POLL_SECONDS_MAX = 30.0
 REREADS_MAX = 10_000  # items read again in one round
+HASHES = 1_000_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def _silent(*_: int) -> None:
+def _silent(*_: object) -> None:
     pass
 
 
@@ -45,7 +49,9 @@ def _silent(*_: int) -> None:
 class Settings:
     """`wait_seconds` is how long the lake may take to catch up; 0 judges at once. `limit` differences are told.
 
-    `progress` gets items done and their total, `on_wait` the items that are waited for and the seconds left.
+    `sample` is the share of the items to look at, by chance; `chosen` are the keys of those to look at. `on_finding`
+    gets every item that is not proven, and its kind; `progress` items done and their total, `on_wait` the items that
+    are waited for and the seconds left.
     """
 
     wait_seconds: float = 900.0
@@ -53,8 +59,12 @@ class Settings:
     segments: int = 8
     memory_mb: int = 4096
     threads: int | None = None
+    sample: float | None = None
+    chosen: Sequence[str] | None = None
+    on_finding: Callable[[str, Kind], None] = _silent
     progress: Progress = _silent
     on_wait: Progress = _silent
+    rng: random.Random = field(default_factory=random.SystemRandom)
     sleep: Callable[[float], None] = time.sleep
     seconds: Callable[[], float] = time.monotonic
 
@@ -66,12 +76,39 @@ def verify(lake: Lake, table: TableConfig, source: Source, settings: Settings) -
     described.require_keys("verify", table)
     folder = Path(tempfile.mkdtemp(prefix="dynalake-verify-"))
     try:
-        scanned = scan_table(
-            source, described, table.keys, settings.segments, settings.memory_mb, folder, settings.progress
-        )
-        return _Proof(lake, table, source, settings, scanned, folder).run()
+        scanned = _scanned(lake, table, source, described, settings, folder)
+        report = _Proof(lake, table, source, settings, scanned, folder).run()
+        return replace(report, table_id=described.table_id)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scanned(
+    lake: Lake, table: TableConfig, source: Source, described: DescribedTable, settings: Settings, folder: Path
+) -> Scanned:
+    if settings.sample is None and settings.chosen is None:
+        return scan_table(
+            source, described, table.keys, settings.segments, settings.memory_mb, folder, settings.progress
+        )
+    segments: list[tuple[int, int]] = []
+    item_keys = settings.chosen or ()
+    if settings.sample is not None:  # segments for what the lake may lack, keys for what it may have that is not there
+        of = max(settings.segments, round(settings.segments / settings.sample))
+        segments = [(n, of) for n in settings.rng.sample(range(of), settings.segments)]
+        item_keys = _sampled_keys(lake, table, settings)
+    return read_chosen(source, described, table.keys, segments, item_keys, settings.segments, folder, settings.progress)
+
+
+def _sampled_keys(lake: Lake, table: TableConfig, settings: Settings) -> list[str]:
+    """Some of the keys that the lake has, chosen by a hash that is another each time."""
+    assert settings.sample is not None
+    view = open_view(lake, table, settings.memory_mb, settings.threads)
+    with engine_faults("verify"), closing(view.con) as con:
+        rows = con.execute(
+            f"""SELECT _item_key FROM {identifier(table.name)} WHERE _item_key IS NOT NULL
+            AND hash(_item_key || '{settings.rng.randrange(1 << 62)}') % {HASHES} < {round(settings.sample * HASHES)}"""
+        )
+        return [key for (key,) in rows.fetchall()]
 
 
 class _Proof:
@@ -79,16 +116,21 @@ class _Proof:
         self, lake: Lake, table: TableConfig, source: Source, settings: Settings, scanned: Scanned, folder: Path
     ) -> None:
         self._lake, self._table, self._source, self._settings = lake, table, source, settings
-        self._scanned = scanned
+        self._scanned, self._folder = scanned, folder
         self._evidence = Evidence(folder, table)
         self._view: View | None = None
 
     def run(self) -> Report:
         with engine_faults("verify"):
             try:
-                compared = compare(self._open(), self._table, self._scanned, self._evidence, self._settings.progress)
+                compared = compare(
+                    self._open(), self._table, self._scanned, self._evidence, self._folder, self._settings.progress
+                )
                 compared, waited = self._settle(compared)
                 self._evidence.conclude()
+                for kind in KINDS:
+                    for item_key in self._evidence.keys(kind):
+                        self._settings.on_finding(item_key, kind)
                 return self._report(compared, waited)
             finally:
                 self._close()
@@ -146,13 +188,16 @@ class _Proof:
             table=self._table.name,
             items_in_table=self._scanned.items,
             items_in_lake=compared.items_in_lake,
+            items_in_tail=compared.items_in_tail,
             compared=compared.compared,
             equal=compared.equal,
             proven=compared.compared - compared.equal - differing - unproven,
             differing=differing,
             unproven=unproven,
             waited_seconds=round(waited),
-            verified_through=None if differing or unproven else through,
+            verified_through=None if differing or unproven or self._scanned.is_of_some else through,
+            judged_through=through,
+            sample=self._settings.sample,
             counts=counts,
             differences=self._evidence.differences(self._settings.limit),
         )

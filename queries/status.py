@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from pyiceberg.catalog import Catalog
@@ -14,10 +16,12 @@ from lake.config import TableConfig
 from lake.dead_letters import read_dead_letters
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.lake import Lake
+from lake.proofs import last_proof
 from lake.state import columns_of, covered_batch
 from lake.tables import batch_of, data_files, files_sql, scan_sql
 
 Status = dict[str, Any]
+SHOWN_MAX = 20  # items that were not proven
 
 
 @engine_faults("look at")
@@ -42,7 +46,26 @@ def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
         "columns_full": len(columns) >= COLUMNS_MAX,  # further attributes are in _item only
         "dead_letters": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(table.name)))),
         "dead_letters_of_no_table": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(None)))),
+        **_proof_status(lake, table),
     }
+
+
+def _proof_status(lake: Lake, table: TableConfig) -> Status:
+    """What `verify` has proven and what it found last; None where it never ran."""
+    proof = last_proof(lake, table.name)
+    not_proven = islice(proof.items.items(), SHOWN_MAX) if proof is not None else ()
+    return {
+        "verified_through": _time(proof.verified_through_us if proof else None),
+        "last_verify": _time(proof.at_us if proof else None),
+        "last_verify_sample": proof and proof.sample,
+        "differing": proof and proof.differing,
+        "unproven": proof and proof.unproven,
+        "not_proven": [f"{item}: {kind}" for item, kind in not_proven],
+    }
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else f"{datetime.fromtimestamp(us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _log_status(log: Table | None, covered: int) -> Status:

@@ -197,7 +197,7 @@ def test_an_empty_table_and_an_empty_lake(tmp_path: Path) -> None:
     assert kinds(report) == {"a|1": "missing in the lake"}
     assert report.waited_seconds == 20
     pipeline.deliver()
-    pipeline.table.delete(item("a"), START_US)
+    pipeline.table.delete(item("a"), START_US + 1)
     assert kinds(check(pipeline.lake, source, 0)) == {"a|1": "extra in the lake"}
     report = check(pipeline.lake, source, sleep=lambda _: pipeline.deliver())
     assert (report.is_proven, report.proven, report.waited_seconds) == (True, 1, 5)

@@ -166,13 +166,13 @@ def test_a_deleted_item_that_came_back(pipeline: Pipeline) -> None:
 
 
 def test_rows_lost_from_the_log(pipeline: Pipeline) -> None:
-    """In the tail the present is wrong at once; what the state has is the log's own matter until it is made anew."""
+    """In the tail the present is wrong at once; what the state has, the log has lost."""
 
     def damage(rows: list[dict[str, Any]]) -> None:
         rows[:] = [row for row in rows if row["pk"] not in ("i01", "i09")]
 
     rewrite(pipeline.lake, "orders_changes", damage)
-    assert kinds(found(pipeline)) == {"i09|1": "missing in the lake"}
+    assert kinds(found(pipeline)) == {"i01|1": "log damaged", "i09|1": "missing in the lake"}
     refreshed(pipeline.lake, full=True)
     assert kinds(found(pipeline)) == {"i01|1": "missing in the lake", "i09|1": "missing in the lake"}
 
