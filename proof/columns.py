@@ -50,7 +50,7 @@ class RowRules:
     """Holds the typed columns of rows against their `_item`."""
 
     def __init__(self, columns: Sequence[TypedColumn]) -> None:
-        self._rules = [(column, column.attribute, column.kind, _rule(column)) for column in columns]
+        self._rules = [(column, column.attribute, column.kind, rule_of(column)) for column in columns]
 
     def damages(self, item: Item, cells: Sequence[Any], rescued: str | None) -> list[AttributeDifference]:
         """The columns of one row that are not as its item has them; `cells` are in the columns' order."""
@@ -82,7 +82,7 @@ def _rescues(text: str | None, expected: Item) -> bool:
         return False
 
 
-def _rule(column: TypedColumn) -> Callable[[Any, Any], bool]:
+def rule_of(column: TypedColumn) -> Callable[[Any, Any], bool]:
     """A function of a value's content and a cell: whether the one is the other. It raises Misfit."""
     if column.kind in ("M", "L"):
         return lambda content, cell: bool(_is_plain(_plain(cell), {column.kind: content}))

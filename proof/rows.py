@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.config import TableConfig
-from lake.keys import ItemKey, KeySchema, can_be_read
+from lake.keys import KeySchema, can_be_read
 from lake.sql import identifier
 from lake.state import own_columns
-from proof.columns import AttributeDifference, RowRules, TypedColumn
+from proof.columns import AttributeDifference, RowRules, TypedColumn, rule_of
 from proof.evidence import Evidence, Writer, finding
 from proof.scan import Progress
 from proof.values import Item, number, parse_item, shown
@@ -61,6 +61,7 @@ class _PlainRows:
 
     def __init__(self, table: TableConfig, columns: Sequence[TypedColumn]) -> None:
         self._keys, self._columns = table.keys, columns
+        self._are_texts = all(attribute.kind == "S" for attribute in table.keys.attributes)
         self._has_hash_key = table.keys.hash_key.kind != "S"
         attributes = [column.attribute for column in columns] + [one.name for one in table.keys.attributes]
         self._decode = _row_decoder(table.keys, columns) if can_be_read(attributes) else None
@@ -86,18 +87,18 @@ class _PlainRows:
 
     def _have_keys(self, items: Sequence[Any], item_keys: Sequence[Any], hash_keys: Sequence[Any]) -> np.ndarray:
         """Whether the items are plainly those that the rows are said to be of."""
-        keys = self._keys
-        texts: list[ItemKey | None] = []
-        names = [f"k{n}" for n, _ in enumerate(keys.attributes)]
-        for item in items:
+        names = [f"k{n}" for n, _ in enumerate(self._keys.attributes)]
+        found = []
+        for item, item_key, hash_key in zip(items, item_keys, hash_keys, strict=True):
             try:
-                texts.append(keys.item_key(*(getattr(item, name).value for name in names)))
+                parts = [getattr(item, name).value for name in names]
+                if self._are_texts and all(parts) and "\\" not in parts[0] and "|" not in parts[0]:
+                    found.append("|".join(parts) == item_key)
+                    continue
+                key = self._keys.item_key(*parts)
+                found.append(str(key) == item_key and (not self._has_hash_key or key.parts[0] == hash_key))
             except (AttributeError, ValueError, TypeError):
-                texts.append(None)
-        found = [
-            text is not None and str(text) == item_key and (not self._has_hash_key or text.parts[0] == hash_key)
-            for text, item_key, hash_key in zip(texts, item_keys, hash_keys, strict=True)
-        ]
+                found.append(False)
         return np.array(found, bool)
 
 
@@ -149,15 +150,21 @@ def _agree(column: TypedColumn, values: list[Any], cells: Cells) -> np.ndarray:
         same = pc.fill_null(pc.equal(expected, cells), False)
         both_null = pc.and_(pc.is_null(expected), pc.is_null(cells))
         return np.array(pc.or_(same, both_null).to_numpy(zero_copy_only=False))
-    rules = RowRules([column])
-    attribute, kind = column.attribute, column.kind
+    holds = rule_of(column)
     return np.array(
         [
-            not rules.damages({} if content is None else {attribute: {kind: content}}, [cell], None)
+            cell is None if content is None else _holds(holds, content, cell)
             for content, cell in zip(contents, cells.to_pylist(), strict=True)
         ],
         bool,
     )
+
+
+def _holds(holds: Callable[[Any, Any], bool], content: Any, cell: Any) -> bool:
+    try:
+        return holds(content, cell)
+    except (KeyError, TypeError, ValueError):  # none that the column can hold
+        return False
 
 
 def _array(column: TypedColumn, contents: list[Any], kind: pa.DataType) -> pa.Array:
