@@ -69,7 +69,7 @@ class Pace:
         self._rate, self._level = rcu_max, 0.0  # no rate: as fast as it goes
         self._begun = self._at = self._answered_at = seconds()
         self._lowered_at = self._paused_until = self._throttled_at = float("-inf")
-        self._per_item: dict[Kind, float] = {}
+        self._per_item: dict[Kind, float] = {"scan": ITEM_UNITS_MAX, "get": ITEM_UNITS_MAX}  # until more is known
         self._spent = deque[tuple[float, float]]()
 
     def turn(self, kind: Kind, items: int | None = None) -> Turn:
@@ -92,8 +92,8 @@ class Pace:
             self._give(turn.units - units)
             self._spent.append((now, units))
             if items:
-                known = self._per_item.get(turn.kind, units / items)
-                self._per_item[turn.kind] = (known + units / items) / 2
+                told = units / items  # costly items are believed at once, cheap ones by and by
+                self._per_item[turn.kind] = max(told, (self._per_item[turn.kind] + told) / 2)
 
     def throttled(self, turn: Turn) -> bool:
         """Lowers the pace; False where no answer has come for so long that it is no use any more.
@@ -120,12 +120,11 @@ class Pace:
         if self._rate is None:
             return Turn(kind, items, 0.0, now)
         affordable = self._rate * PAGE_SECONDS
-        known = self._per_item.get(kind)
         items_max, units = items, PAGE_UNITS_MAX
-        if items is not None or affordable < PAGE_UNITS_MAX:  # of unknown items each is taken to be a large one
-            most = max(1, int(affordable / max(known or ITEM_UNITS_MAX, 1e-3)))
+        if items is not None or affordable < PAGE_UNITS_MAX:
+            most = max(1, int(affordable / max(self._per_item[kind], 1e-3)))
             items_max = most if items is None else min(most, items)
-            units = items_max * (known or 1.0)
+            units = items_max * self._per_item[kind]
         self._level -= units
         return Turn(kind, items_max, units, now)
 

@@ -22,7 +22,7 @@ from lake.errors import ConfigError
 from lake.lake import Lake
 from lake.sql import identifier, item_key_sql, key_part_sql, literal, paths, pointer
 from lake.store import list_objects
-from proof.scan import MARGIN_US, SECOND_US, needs_scratch
+from proof.scan import SECOND_US, needs_scratch
 from queries.connect import connect
 
 KEYS_AT_ONCE = 1_000
@@ -91,7 +91,7 @@ def _collect_unread(
         has_passed = f"coalesce(TRY_CAST({text} AS DOUBLE) <= {now_us / SECOND_US}, false)"
     row = con.execute(
         f"""COPY (SELECT _item_key AS item_key FROM {identifier(table.name)} ANTI JOIN read_keys ON item_key = _item_key
-          WHERE _created_at_us < {run.started_us + MARGIN_US} AND _expired_at IS NULL AND NOT {has_passed})
+          WHERE _created_at_us < {run.started_us} AND _expired_at IS NULL AND NOT {has_passed})
         TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"""
     ).fetchone()
     assert row is not None
