@@ -28,6 +28,7 @@ GIVEN_UP_SECONDS = 6 * 3_600.0  # without one answer
 WINDOW_SECONDS = 10.0
 _FREE_RATE = 1e6  # beyond what any table gives: there is no pace any more
 _LOOK_SECONDS = 1.0  # between two looks at what has changed for those who wait
+_LEAST_SECONDS = 0.001  # what is left of a wait may be too little for a clock to tell
 
 Kind = Literal["scan", "get"]
 
@@ -81,7 +82,7 @@ class Pace:
                 delay = max(debt_seconds, self._paused_until - now)
                 if delay <= 0:
                     return self._take(kind, items, now)
-            if self._wait(self.stop, min(delay, _LOOK_SECONDS)):
+            if self._wait(self.stop, min(max(delay, _LEAST_SECONDS), _LOOK_SECONDS)):
                 raise Stopped("read", "DynamoDB", expected="a turn", got="that the job was stopped")
 
     def spent(self, turn: Turn, units: float, items: int) -> None:
