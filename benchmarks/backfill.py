@@ -1,6 +1,7 @@
 """Backfill by Scan, as a ratio against a boto3 paginator that only counts the same items, in one run.
 
-    python -m benchmarks.backfill                    100,000 items of some 700 bytes
+    python -m benchmarks.backfill                    100,000 items, with 1 worker and with 4
+    python -m benchmarks.backfill --rcu-max 500      only how near a backfill comes to that
 
 DynamoDB is the stand-in's server, in a process of its own: both wait for the same answers, and what differs is
 what is done with them. The paginator reads one segment after the other, as one writes it in a minute; with
@@ -75,10 +76,24 @@ def measure(items: int, runs: int, workers: int) -> None:
     print(f"backfill with {workers} worker(s) has {ratio:.1f} x the items/s of a paginator that counts (0.8 wanted)")
 
 
+def measure_pace(rcu_max: float) -> None:
+    """What was taken of what might be, and what this process does of it: the rest is waiting."""
+    with tempfile.TemporaryDirectory() as scratch:
+        lake = create_lake(Path(scratch) / "lake")
+        lake = add_table(lake, TableConfig("", "orders", DynamoDB().describe("orders").keys))
+        start, busy = time.perf_counter(), time.process_time()
+        report = backfill(lake, lake.config.tables["orders"], DynamoDB(rcu_max=rcu_max))
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    taken = report.capacity_units / seconds
+    print(f"{taken:,.0f} of {rcu_max:,.0f} units/s taken ({taken / rcu_max:.2f} x) over {seconds:,.0f} s")
+    print(f"a core of this side would do for {report.capacity_units / busy:,.0f} units/s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rcu-max", type=float)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -88,8 +103,11 @@ def main() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None and server.stdin is not None
         os.environ.update(json.loads(server.stdout.readline()))
-        for workers in (1, 4):
-            measure(options.items, options.runs, workers)
+        if options.rcu_max:
+            measure_pace(options.rcu_max)
+        else:
+            for workers in (1, 4):
+                measure(options.items, options.runs, workers)
         server.stdin.close()
 
 

@@ -19,16 +19,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+
+from dynalake.progress import progress_bar as progress_bar  # noqa: PLC0414  (commands take it from here)
 
 if TYPE_CHECKING:
     from lake.config import TableConfig
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB.", min=512)]
+RcuMax = Annotated[
+    float | None, typer.Option(help="Read capacity units a second that are taken at most.", min=1.0, show_default=False)
+]
 Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
 
 
@@ -184,16 +188,3 @@ def csv_value(value: Any) -> Any:
     if isinstance(plain, bool | list | dict):
         return json.dumps(plain, default=str, ensure_ascii=False)
     return plain
-
-
-@contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, nothing elsewhere; gives a function of what is done and the total."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

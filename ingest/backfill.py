@@ -34,7 +34,9 @@ from lake.store import list_objects, put_new, read
 
 OBJECT_BYTES = 8 << 20  # of records before compression: some eight pages
 WORKERS = 4
-SEGMENTS_A_WORKER = 2  # so that none is left alone with a large one for long
+SEGMENTS_A_WORKER = 2  # at least
+SEGMENT_BYTES = 1 << 30  # about, so that none is left alone for long with the last one
+SEGMENTS_MAX = 4_096
 _OBJECT = re.compile(r"(\d{6})-(\d{6})\.ndjson\.zst")
 
 Progress = Callable[[int, int], None]
@@ -43,7 +45,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BackfillReport:
-    """What a run did. `items`, `objects` and `capacity_units` are this invocation's; `items_of_run` are all."""
+    """What a run did. `items`, `objects` and `capacity_units` are this invocation's; `items_of_run` are all.
+
+    `reread` items of the lake were not found by the run, and read again for `prune`; of these `tombstones` are gone.
+    """
 
     table: str
     run: str = ""
@@ -55,6 +60,8 @@ class BackfillReport:
     items_of_run: int = 0
     resumed: bool = False
     finished_before: bool = False
+    reread: int = 0
+    tombstones: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +138,15 @@ def _find_run(
             give_up_run(lake, table, open_run, f"changes go to {stream} now", dynamodb.server_us())
     elif latest is not None and is_ours and not again:
         return latest, False
-    manifest = new_run(described.table_id, workers * SEGMENTS_A_WORKER, stream, dynamodb.server_us(), table.fingerprint)
+    segments = segments_of(described, workers)
+    manifest = new_run(described.table_id, segments, stream, dynamodb.server_us(), table.fingerprint)
     begun = begin_run(lake, table, number + 1, manifest)
     return begun, begun.manifest == manifest
+
+
+def segments_of(described: DescribedTable, workers: int) -> int:
+    """In how many parts a table is read: a pair for each worker, and of a large one more, all of about a size."""
+    return max(workers * SEGMENTS_A_WORKER, min(described.size_bytes // SEGMENT_BYTES, SEGMENTS_MAX))
 
 
 def _require_no_gap(lake: Lake, table: TableConfig, dynamodb: DynamoDB, found: FoundRun) -> None:
@@ -181,6 +194,7 @@ class _Backfill:
         self._key = open_mask_key(lake) if table.masks else None
         self._source = masked_source(dynamodb, lake, table)
         self._stop, self._lock = threading.Event(), threading.Lock()
+        dynamodb.pace.stop = self._stop
         self._report = BackfillReport(table.name, run.run, run.segments)
         self._before, self._total = 0, 0
 

@@ -77,6 +77,20 @@ def finish_run(lake: Lake, table: TableConfig, found: FoundRun, items: int, now_
     put_new(lake.place(layout.backfill_end(table.name, found.number)), msgspec.json.encode(done))
 
 
+def items_read(lake: Lake, table: TableConfig, found: FoundRun) -> int:
+    """How many items a run that has ended landed. Raises LakeError."""
+    place = lake.place(layout.backfill_end(table.name, found.number))
+    try:
+        return msgspec.json.decode(read(place) or b"", type=_Done).items
+    except msgspec.DecodeError as fault:
+        raise LakeError("read backfill", place, expected="the end of a run", got=str(fault),
+                        remedy="Delete it, and run backfill again") from fault  # fmt: skip
+
+
+class _Done(msgspec.Struct):
+    items: int
+
+
 def give_up_run(lake: Lake, table: TableConfig, found: FoundRun, reason: str, now_us: int) -> None:
     """Notes that a run must not be gone on with. What it has landed stays, and is as right as any past version."""
     void = {"run": found.manifest.run, "reason": reason, "given_up_us": now_us}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from lake.errors import ConfigError, LakeError, TransientError
+from lake.errors import ConfigError, LakeError, Throttled, TransientError
 
 T = TypeVar("T")
 ATTEMPTS_MAX = 8  # of one request, with botocore's growing waits between: about a minute
@@ -29,6 +29,7 @@ _MISSING = {"ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "EntityNot
 _THROTTLED = {"ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
               "LimitExceededException", "TooManyRequestsException", "SlowDown", "RequestThrottled",
               "KMSThrottlingException"}  # fmt: skip
+BAD_REQUEST = 400
 SERVER_ERROR = 500
 _AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?/?$")
 
@@ -74,6 +75,37 @@ def _pass_by(response_dict: Any, customized_response_dict: Any, **_: Any) -> Non
     if response_dict["status_code"] == 200:
         customized_response_dict[_ANSWER] = response_dict["body"]
         response_dict["body"] = b"{}"
+
+
+_REFUSAL = "dynalake-refusal"  # where a throttle is kept from botocore, as it tells errors
+
+
+def raise_throttles(client: Any, service: str, *operations: str) -> None:
+    """Has a throttle of these operations raised at once, past botocore's retries: for who lowers his pace instead."""
+    for operation in operations:
+        client.meta.events.register(
+            f"before-parse.{service}.{operation}", _hide_throttle, unique_id=f"dynalake-throttle-{service}-{operation}"
+        )
+
+
+def _hide_throttle(response_dict: Any, customized_response_dict: Any, **_: Any) -> None:
+    """botocore tries again what its parser finds to be an error: it finds none here, and raises by the status."""
+    if response_dict["status_code"] != BAD_REQUEST:
+        return
+    try:
+        told = msgspec.json.decode(response_dict["body"], type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    code = told.type.rpartition("#")[2].partition(":")[0]
+    if code in _THROTTLED:
+        customized_response_dict[_REFUSAL] = {"Code": code, "Message": told.message or told.Message}
+        response_dict |= {"status_code": 200, "body": b"{}"}
+
+
+class _Refusal(msgspec.Struct):
+    type: str = msgspec.field(name="__type")
+    message: str = ""
+    Message: str = ""
 
 
 def answer_of(answer: Any, decoder: msgspec.json.Decoder[T], service: str) -> T:
@@ -126,7 +158,11 @@ def aws_faults(operation: str, identity: object, remedy: str = "") -> Iterator[N
 
 def error_code(fault: Any) -> str:
     """The code of a ClientError, such as `ConditionalCheckFailedException`."""
-    return str(fault.response.get("Error", {}).get("Code", ""))
+    return str(_refusal(fault).get("Code", ""))
+
+
+def _refusal(fault: Any) -> Any:
+    return fault.response.get(_REFUSAL) or fault.response.get("Error", {})
 
 
 def _of_answer(operation: str, identity: object, fault: Any, remedy: str) -> LakeError:
@@ -141,7 +177,7 @@ def _of_answer(operation: str, identity: object, fault: Any, remedy: str) -> Lak
     elif code in _MISSING:
         expected, remedy = "one that is there", "Check the name, the Region and the account"
     elif code in _THROTTLED:
-        kind, expected = TransientError, "capacity left"
+        kind, expected = Throttled, "capacity left"
         remedy = "Run it again later, or raise the table's capacity; nothing is lost"
     elif status >= SERVER_ERROR:
         kind, expected, remedy = TransientError, "an answer", "Run it again; if it persists, see AWS' health page"
@@ -151,7 +187,7 @@ def _of_answer(operation: str, identity: object, fault: Any, remedy: str) -> Lak
 
 
 def _message(fault: Any) -> str:
-    return str(fault.response.get("Error", {}).get("Message", "") or fault)
+    return str(_refusal(fault).get("Message", "") or fault)
 
 
 def _of_client(operation: str, identity: object, fault: Exception, remedy: str) -> LakeError:

@@ -8,9 +8,8 @@ a request was sent is no later than the request's start, whatever the clock here
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from threading import Lock
@@ -18,21 +17,22 @@ from typing import Any, Protocol
 
 import msgspec
 
-from lake.aws import answer_of, aws_client, aws_faults, take_as_text
+from lake.aws import answer_of, aws_client, aws_faults, raise_throttles, take_as_text
 from lake.changes import Surface
 from lake.config import TableConfig
-from lake.errors import ConfigError, LakeError, TransientError
+from lake.errors import ConfigError, LakeError, Throttled
 from lake.keys import KeyAttribute, KeySchema, can_be_read
+from lake.pace import Pace
 
 KEYS_MAX = 100  # of one BatchGetItem
-UNPROCESSED_MAX = 10  # answers in a row that leave keys over
+ANSWER_BYTES_MAX = 16 << 20  # a BatchGetItem that gives less has left keys over for want of capacity
 MARGIN_SECONDS = 5  # between the clocks inside DynamoDB, and the precision of its times: a second on native Streams
 _IMAGES = "NEW_AND_OLD_IMAGES"
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedTable:
-    """What DescribeTable says; `items` is DynamoDB's estimate, some hours old.
+    """What DescribeTable says; `items` and `size_bytes` are DynamoDB's estimates, some hours old.
 
     `table_id` tells a table from another one made under its name later, `stream_arn` (of native Streams) a
     stream from the one before it was disabled.
@@ -44,6 +44,7 @@ class DescribedTable:
     items: int
     stream_view: str | None
     stream_arn: str | None = None
+    size_bytes: int = 0
 
     def require_keys(self, operation: str, table: TableConfig) -> None:
         """Raises ConfigError where the table has other keys than were registered."""
@@ -96,18 +97,24 @@ class _Scanned(msgspec.Struct):
 class _Got(msgspec.Struct):
     Responses: dict[str, list[msgspec.Raw]]
     UnprocessedKeys: dict[str, Any] = {}
+    ConsumedCapacity: list[_Capacity] = []
 
 
 _SCANNED, _GOT = msgspec.json.Decoder(_Scanned), msgspec.json.Decoder(_Got)
 
 
 class DynamoDB:
-    """A client that may be shared by threads."""
+    """A client that may be shared by threads; all that they read together keeps to one `pace`.
 
-    def __init__(self, client: Any = None) -> None:
+    It is that of `rcu_max` read capacity units a second, or as fast as it goes. `pace.stop` ends waits for it.
+    """
+
+    def __init__(self, client: Any = None, rcu_max: float | None = None, pace: Pace | None = None) -> None:
         self._client = client or aws_client("dynamodb")
+        self.pace = pace or Pace(rcu_max)
         self._lock, self._server_us = Lock(), 0
         take_as_text(self._client, "dynamodb", "Scan", "BatchGetItem")
+        raise_throttles(self._client, "dynamodb", "Scan", "BatchGetItem")
 
     def server_us(self) -> int:
         """The latest time that DynamoDB has told, in UTC microseconds: whole seconds, rounded down. It never falls."""
@@ -127,7 +134,15 @@ class DynamoDB:
             items=table.get("ItemCount", 0),
             stream_view=stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
             stream_arn=table.get("LatestStreamArn") if stream.get("StreamEnabled") else None,
+            size_bytes=table.get("TableSizeBytes", 0),
         )
+
+    def time_to_live(self, name: str) -> str | None:
+        """The attribute by which the table's items expire, if they do."""
+        told = self._call("read time to live of", name, "describe_time_to_live", TableName=name)
+        found = told.get("TimeToLiveDescription", {})
+        is_on = found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING", "DISABLING")
+        return found.get("AttributeName") if is_on else None
 
     def require_streaming(self, table: DescribedTable, surface: Surface) -> str:
         """The stream that the table's changes go to now.
@@ -159,17 +174,29 @@ class DynamoDB:
         )  # fmt: skip
 
     def scan(self, name: str, segment: int, segments: int, start_key: str | None = None) -> Iterator[Page]:
-        """The pages of one segment of a consistent Scan, from behind `start_key` on. Raises LakeError."""
+        """The pages of one segment of a consistent Scan, from behind `start_key` on. Raises LakeError.
+
+        A throttle is no fault: it lowers the pace. Waiting for it ends with Stopped.
+        """
         while True:
             request: dict[str, Any] = {"TableName": name, "ConsistentRead": True, "ReturnConsumedCapacity": "TOTAL",
                                        "Segment": segment, "TotalSegments": segments}  # fmt: skip
             if start_key is not None:
                 request["ExclusiveStartKey"] = _boto_key(start_key)
+            turn = self.pace.turn("scan")
+            if turn.items_max is not None:
+                request["Limit"] = turn.items_max
             read_us = self._read_us()
-            answer = answer_of(self._call("scan", name, "scan", **request), _SCANNED, "DynamoDB")
+            try:
+                answer = answer_of(self._call("scan", name, "scan", **request), _SCANNED, "DynamoDB")
+            except Throttled:
+                if not self.pace.throttled(turn):
+                    raise
+                continue
             next_key = bytes(answer.LastEvaluatedKey).decode()
             start_key = None if next_key == "null" else next_key
             units = answer.ConsumedCapacity.CapacityUnits if answer.ConsumedCapacity else 0.0
+            self.pace.spent(turn, units, len(answer.Items))
             yield Page([bytes(item) for item in answer.Items], start_key, read_us, units)
             if start_key is None:
                 return
@@ -177,28 +204,36 @@ class DynamoDB:
     def get_items(self, name: str, keys: Sequence[str]) -> Iterator[Page]:
         """The items of some keys (JSON text, `{"pk":{"S":"a"}}`) by consistent reads; absent ones are left out.
 
-        A page's `next_key` says nothing here.
+        A page's `next_key` says nothing here. Throttles are as in `scan`.
         """
-        for n in range(0, len(keys), KEYS_MAX):
-            wanted: list[Any] = [_boto_key(key) for key in keys[n : n + KEYS_MAX]]
-            fruitless = 0
-            while wanted:
-                read_us = self._read_us()
-                request = {name: {"Keys": wanted, "ConsistentRead": True}}
-                got = self._call("read items of", name, "batch_get_item", RequestItems=request)
-                answer = answer_of(got, _GOT, "DynamoDB")
-                items = answer.Responses.get(name, [])
-                if items:
-                    yield Page([bytes(item) for item in items], None, read_us)
-                left = answer.UnprocessedKeys.get(name, {}).get("Keys", [])
-                fruitless = 0 if len(left) < len(wanted) else fruitless + 1
-                if fruitless == UNPROCESSED_MAX:
-                    raise TransientError(
-                        "read items of", name, expected="capacity left", got="every key unprocessed",
-                        remedy="Run it again later, or raise the table's capacity; nothing is lost",
-                    )  # fmt: skip
-                time.sleep(0.05 * (2**fruitless - 1))
-                wanted = [_binary_values(key) for key in left]
+        wanted = [_boto_key(key) for key in keys]
+        while wanted:
+            turn = self.pace.turn("get", min(len(wanted), KEYS_MAX))
+            asked, read_us = wanted[: turn.items_max], self._read_us()
+            request = {name: {"Keys": asked, "ConsistentRead": True}}
+            try:
+                got = self._call("read items of", name, "batch_get_item", RequestItems=request,
+                                 ReturnConsumedCapacity="TOTAL")  # fmt: skip
+            except Throttled:
+                if not self.pace.throttled(turn):
+                    raise
+                continue
+            answer = answer_of(got, _GOT, "DynamoDB")
+            items = [bytes(item) for item in answer.Responses.get(name, [])]
+            left = answer.UnprocessedKeys.get(name, {}).get("Keys", [])
+            units = 0.0
+            if len(left) < len(asked):
+                units = sum(one.CapacityUnits for one in answer.ConsumedCapacity)
+                self.pace.spent(turn, units, len(asked) - len(left))
+                turn = replace(turn, units=0.0)
+            if left and sum(map(len, items)) < ANSWER_BYTES_MAX and not self.pace.throttled(turn):
+                raise Throttled(
+                    "read items of", name, expected="capacity left", got="keys unprocessed for hours",
+                    remedy="Run it again later, or raise the table's capacity; nothing is lost",
+                )  # fmt: skip
+            wanted = [_binary_values(key) for key in left] + wanted[len(asked) :]
+            if items:
+                yield Page(items, None, read_us, units)
 
     def _read_us(self) -> int:
         if not self._server_us:

@@ -32,6 +32,10 @@ class TransientError(LakeError):
     """May pass by itself: tried again a bounded number of times."""
 
 
+class Throttled(TransientError):
+    """AWS refuses what is too much at once: fewer requests, later, are answered."""
+
+
 class CommitConflict(TransientError):
     """Another job committed first: reload the table and plan anew."""
 

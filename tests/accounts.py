@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lake.dynamodb import DynamoDB, Page
+from lake.pace import Pace
 from standin.server import AwsStandIn
 
 RAW = "s3://raw/firehose/"
@@ -72,9 +73,10 @@ class Interleaved(DynamoDB):
     """
 
     def __init__(
-        self, aws: AwsStandIn, page_items: int, at_work: Callable[[], None] = lambda: None, writer: Writer | None = None
-    ) -> None:
-        super().__init__(aws.client("dynamodb"))
+        self, aws: AwsStandIn, page_items: int, at_work: Callable[[], None] = lambda: None,
+        writer: Writer | None = None, pace: Pace | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(aws.client("dynamodb"), pace=pace)
         self.page_items, self.at_work, self.aws, self.scanned = page_items, at_work, aws, [0]
         self.aws_at_rest = writer.lock if writer else threading.Lock()
 
@@ -90,6 +92,7 @@ class Interleaved(DynamoDB):
             return super()._call(operation, name, method, **request)
         with self.aws_at_rest:
             self.aws.clock.advance(seconds=0.002)
-            answer = super()._call(operation, name, method, **request, Limit=self.page_items)
+            limit = min(self.page_items, request.get("Limit", self.page_items))
+            answer = super()._call(operation, name, method, **request | {"Limit": limit})
             self.aws.clock.advance(seconds=0.002)
         return answer

@@ -370,7 +370,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, code: str, status: int, times: int) 
 
 @pytest.mark.parametrize(
     ("code", "status", "said"),
-    [("ProvisionedThroughputExceededException", 400, "later"), ("ExpiredTokenException", 400, "Renew"),
+    [("ExpiredTokenException", 400, "Renew"),
      ("AccessDeniedException", 400, "permission"), ("InternalServerError", 500, "Run it again"),
      ("UnrecognizedClientException", 400, "credentials")],
 )  # fmt: skip
@@ -384,14 +384,6 @@ def test_what_dynamodb_refuses(
         fault = dynalake(lake.root, "backfill").fault
     assert said in fault and code in fault and "orders" in fault
     assert dynalake(lake.root, "backfill").code == 0, "it goes on where it was"
-
-
-def test_throttles_that_pass_are_waited_for(
-    aws: AwsStandIn, stream: str, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(aws, *orders(3))
-    refused = refuse(monkeypatch, "ProvisionedThroughputExceededException", 400, times=3)
-    assert run(lake, workers=1).items == 3 and len(refused) == 3
 
 
 def test_an_endpoint_that_hangs(aws: AwsStandIn, stream: str, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynalake.console import AsJson, Tables, progress_bar, run_each
+from dynalake.console import AsJson, Memory, RcuMax, Tables, progress_bar, run_each
+
+if TYPE_CHECKING:
+    from ingest.backfill import BackfillReport
+    from lake.config import TableConfig
+    from lake.dynamodb import DynamoDB
+    from lake.lake import Lake
 
 NAME = "backfill"
 EXAMPLE = "dynalake backfill orders"
@@ -23,14 +30,18 @@ def run(
     margin_seconds: Annotated[
         float, typer.Option(help="How far items are dated back: more than clocks in DynamoDB are apart.", min=1.0)
     ] = 5.0,
+    rcu_max: RcuMax = None,
+    with_prune: Annotated[
+        bool, typer.Option("--prune", help="Tombstones for items that the lake has and the table no longer does.")
+    ] = False,
+    memory_mb: Memory = 4096,
     as_json: AsJson = False,
 ) -> None:
     """Scan tables into raw objects, consistently and in parallel; what was stopped is gone on with.
 
     Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in.
     """
-    from ingest.backfill import BackfillReport, backfill
-    from lake.config import TableConfig
+    from ingest.backfill import backfill
     from lake.dynamodb import DynamoDB
     from lake.lake import open_lake
 
@@ -38,10 +49,26 @@ def run(
     chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
 
     def job(table: TableConfig) -> BackfillReport:
-        with progress_bar(f"backfill {table.name}") as progress:
-            report = backfill(lake, table, DynamoDB(), workers, margin_seconds, again, progress)
+        dynamodb = DynamoDB(rcu_max=rcu_max)
+        with progress_bar(f"backfill {table.name}", dynamodb.pace.standing) as progress:
+            report = backfill(lake, table, dynamodb, workers, margin_seconds, again, progress)
         if report.finished_before:
             print(f"table {table.name} was scanned to its end before; --again scans it anew", file=sys.stderr)
-        return report
+        return _pruned(lake, table, dynamodb, report, memory_mb) if with_prune else report
 
     run_each(chosen, job, as_json)
+
+
+def _pruned(
+    lake: Lake, table: TableConfig, dynamodb: DynamoDB, report: BackfillReport, memory_mb: int
+) -> BackfillReport:
+    from dynalake.prune import prune
+
+    with progress_bar(f"prune {table.name}", dynamodb.pace.standing) as progress:
+        done = prune(lake, table, dynamodb, report, memory_mb, progress)
+    next_one = f"; next: dynalake compact {table.name}" if done.objects else ""
+    print(
+        f"table {table.name}: {done.items:,} items of the lake that the Scan did not find were read again, "
+        f"{done.tombstones:,} of them are gone{next_one}", file=sys.stderr,
+    )  # fmt: skip
+    return replace(report, reread=done.items, tombstones=done.tombstones)

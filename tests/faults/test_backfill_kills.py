@@ -16,7 +16,7 @@ from standin.server import AwsStandIn
 from tests.accounts import create, enable
 from tests.commands import dynalake
 from tests.faults.jobs import Job, Point
-from tests.lakes import compacted, new_lake, rows
+from tests.lakes import compacted, fresh_items, new_lake, rows
 
 pytestmark = pytest.mark.faults
 
@@ -56,6 +56,39 @@ def test_ctrl_c(lake: Lake, call: int) -> None:
     job = Job(lake.root, "backfill", "--workers", "1", point=point, sent=signal.SIGINT, small_batches=False)
     assert job.wait() == 130, job.output()
     check(lake)
+
+
+def test_ctrl_c_while_it_waits_for_its_turn(lake: Lake) -> None:
+    """An item a few seconds: it ends at once, and what was read lands."""
+    point = Point("lake.pace:Pace.spent", "after", 4)
+    job = Job(lake.root, "backfill", "--rcu-max", "1", point=point, sent=signal.SIGINT, small_batches=False)
+    assert job.wait() == 130, job.output()
+    assert list(list_objects(lake.raw))
+    check(lake)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_it_prunes(lake: Lake, aws: AwsStandIn, when: str) -> None:
+    """Before and after it lands what it has found: the next one finds the same, or nothing."""
+    assert dynalake(lake.root, "backfill").code == 0
+    compacted(lake)
+    client = aws.client("dynamodb")
+    (there,) = client.describe_kinesis_streaming_destination(TableName="orders")["KinesisDataStreamDestinations"]
+    client.disable_kinesis_streaming_destination(TableName="orders", StreamArn=there["StreamArn"])
+    aws.clock.advance(seconds=20)
+    for n in range(5):
+        client.delete_item(TableName="orders", Key={"pk": {"S": f"c{n}"}, "sk": {"S": "o"}})
+    enable(aws, there["StreamArn"])
+    aws.clock.advance(seconds=20)
+    assert dynalake(lake.root, "backfill", "--again").code == 0
+    job = Job(lake.root, "backfill", "--prune", point=Point("lake.store:put_new", when), small_batches=False)
+    assert job.wait() == -signal.SIGKILL, job.output()
+    (report,) = json.loads(dynalake(lake.root, "backfill", "--prune", "--json").out)
+    assert report["tombstones"] == 5
+    compacted(lake)
+    assert len(fresh_items(lake)) == ITEMS - 5
+    (report,) = json.loads(dynalake(lake.root, "backfill", "--prune", "--json").out)
+    assert report["reread"] == 0
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
