@@ -90,7 +90,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class TableItem:
-    """What the table itself holds of the item; `error` says why that is not known, though it was asked or because not."""
+    """What the table itself holds of the item; `error` says why that is not known."""
 
     asked: bool
     image: str | None = None

@@ -130,7 +130,8 @@ def _change_row(n: int, change: ToldChange, root: str) -> list[Any]:
         changed.append(f"and {len(change.changed) - ATTRIBUTES_SHOWN} more")
     return [
         n, change.event_time, change.op, "\n".join(part for part in origin if part), change.batch,
-        ", ".join(mark for mark, is_so in marks.items() if is_so), change.event_id, change.raw_object.removeprefix(root),
+        ", ".join(mark for mark, is_so in marks.items() if is_so), change.event_id,
+        change.raw_object.removeprefix(root),
         change.place if change.record is None else str(change.record), "\n".join(changed),
     ]  # fmt: skip
 
@@ -153,8 +154,8 @@ def _print_copies(story: Story, shown: Sequence[ToldChange], limit: int, root: s
         print(f"{story.copies_dropped:,} copies in all were dropped as duplicates; --json has them")
     if story.strays:
         print("Records of the item that are no copies of what the log has:")
-        print_rows(["event id", "raw object", "record"],
-                   [(one.event_id, one.raw_object.removeprefix(root), str(one.record)) for one in story.strays[:limit]])  # fmt: skip
+        rest = [(one.event_id, one.raw_object.removeprefix(root), str(one.record)) for one in story.strays[:limit]]
+        print_rows(["event id", "raw object", "record"], rest)
     looked = f"{story.searched:,} of {story.ledger_objects:,} raw objects were looked through"
     print(looked + ("" if story.searched >= story.ledger_objects else "; --search-raw looks through all") + ".")
     for uri, fault in list(story.faults.items())[:limit]:
