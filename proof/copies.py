@@ -54,9 +54,17 @@ class Searched:
 
 
 def search(
-    objects: Iterable[tuple[str, int | None]], total: int, table: TableConfig, item_key: str, progress: Progress
+    objects: Iterable[tuple[str, int | None]],
+    total: int,
+    table: TableConfig,
+    item_key: str,
+    is_dead: Callable[[bytes], bool],
+    progress: Progress,
 ) -> Searched:
-    """Looks through objects, given with the batches they went into, for records of the item."""
+    """Looks through objects, given with the batches they went into, for records of the item that were taken in.
+
+    `is_dead` tells which records became dead letters.
+    """
     found = Searched()
     needles = needles_of(table, item_key)
     with (
@@ -64,7 +72,9 @@ def search(
         ThreadPoolExecutor(READERS) as pool,
     ):
         for lot in _lots(objects):
-            looked = pool.map(lambda one: _look_through(one[0], one[1], table, item_key, needles, Path(scratch)), lot)
+            looked = pool.map(
+                lambda one: _look_through(one[0], one[1], table, item_key, needles, is_dead, Path(scratch)), lot
+            )
             for (uri, _), (copies, fault) in zip(lot, looked, strict=True):
                 found.objects += 1
                 if fault is not None:
@@ -82,7 +92,13 @@ def _lots(objects: Iterable[tuple[str, int | None]]) -> Iterator[list[tuple[str,
 
 
 def _look_through(
-    uri: str, batch: int | None, table: TableConfig, item_key: str, needles: Sequence[bytes], scratch: Path
+    uri: str,
+    batch: int | None,
+    table: TableConfig,
+    item_key: str,
+    needles: Sequence[bytes],
+    is_dead: Callable[[bytes], bool],
+    scratch: Path,
 ) -> tuple[list[Copy], str | None]:
     copies: list[Copy] = []
     try:
@@ -97,7 +113,7 @@ def _look_through(
                 if needles and not any(needle in one.raw for needle in needles):
                     continue
                 seen = look_at(one.raw, table)
-                if seen is not None and seen.item_key == item_key:
+                if seen is not None and seen.item_key == item_key and not is_dead(one.raw):
                     copies.append(Copy(uri, one.number, seen.event_id, seen.created_at_us, batch))
         finally:
             if is_s3(uri):

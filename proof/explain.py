@@ -122,16 +122,16 @@ def explain(
 def _gather(
     lake: Lake, table: TableConfig, item_key: str, source: Callable[[], Source] | None, settings: Settings, told: _Told
 ) -> Story:  # fmt: skip
+    letters, dead = letters_naming(lake, table, item_key)
     con, state, log = _open(lake, table, settings)
     try:
         _read_log(con, table, item_key, told, settings.images)
         row = _state_row(con, table, item_key, state, log, told)
         queries = _row(con, identifier(table.name), item_key)
         total, ledger_objects = _queue(con, lake, table, item_key, log, settings.search_raw)
-        searched = search(_queued(con), total, table, item_key, settings.progress)
+        searched = search(_queued(con), total, table, item_key, dead.holds, settings.progress)
     finally:
         con.close()
-    letters = letters_naming(lake, table, item_key)
     in_table = _in_table(lake, table, item_key, source, settings.plain_key)
     must_be = holding(state_after(told.last, table.ttl), told.last)
     return Story(

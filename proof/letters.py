@@ -5,9 +5,10 @@ What was sealed is opened here where the secret is there, and nothing of its val
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from lake.config import TableConfig
 from lake.dead_letters import DeadLetter, read_dead_letters
 from lake.errors import LakeError
 from lake.lake import Lake
+from lake.masks import MaskKey
 from lake.secret import open_mask_key
 from proof.record_keys import look_at, names_a_table
 
@@ -44,7 +46,21 @@ class Letters:
     why: str | None = None
 
 
-def letters_naming(lake: Lake, table: TableConfig, item_key: str) -> Letters:
+class DeadRecords:
+    """Tells a raw record that became a dead letter from one that was taken in: letters are named by their bytes."""
+
+    def __init__(self, ids: set[str], key: MaskKey | None) -> None:
+        self._ids, self._key = ids, key
+
+    def holds(self, raw: bytes) -> bool:
+        if not self._ids:
+            return False
+        if hashlib.sha256(raw).hexdigest()[:32] in self._ids:
+            return True
+        return self._key is not None and self._key.identity(raw) in self._ids
+
+
+def letters_naming(lake: Lake, table: TableConfig, item_key: str) -> tuple[Letters, DeadRecords]:
     """The table's dead letters, and those of no known table, that name an item. Raises LakeError."""
     opener = _Opener(lake)
     texts = [value[kind] for value in table.keys.values_of(item_key).values() for kind in value]
@@ -68,7 +84,7 @@ def letters_naming(lake: Lake, table: TableConfig, item_key: str) -> Letters:
                     naming.append(
                         NamingLetter(letter.id, letter.reason, letter.detail, letter.place, by, letter.is_sealed)
                     )
-    return Letters(tuple(naming), count, unread, opener.why if unread else None)
+    return Letters(tuple(naming), count, unread, opener.why if unread else None), DeadRecords(seen, opener.key)
 
 
 def named_by(
@@ -95,21 +111,16 @@ class _Opener:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._unseal: Callable[[bytes], bytes] | None = None
+        self.key: MaskKey | None = None
         self.why: str | None = None
 
     def bytes_of(self, letter: DeadLetter) -> bytes | None:
         if not letter.is_sealed:
             return letter.raw
-        if self._unseal is None and self.why is None:
-            try:
-                self._unseal = open_mask_key(self._lake).unseal
-            except LakeError as fault:
-                self.why = str(fault)
-        if self._unseal is None:
-            return None
         try:
-            return self._unseal(letter.raw)
-        except ValueError as fault:
+            if self.key is None and self.why is None:
+                self.key = open_mask_key(self._lake)
+            return None if self.key is None else self.key.unseal(letter.raw)
+        except (LakeError, ValueError) as fault:
             self.why = str(fault)
             return None

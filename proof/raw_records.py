@@ -26,6 +26,8 @@ CHUNK_BYTES = 1 << 20
 RECORD_BYTES_MAX = 16 << 20  # what is longer cannot be a record: Kinesis' own limit is 10 MiB
 RESYNCS_MAX = 10_000
 _HEAD_BYTES = 4 << 20
+_DEPTH_MAX = 200  # DynamoDB nests 32 deep, two braces a level
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}]', re.DOTALL)
 _START = re.compile(rb'\{\s*"')
 _SPACE = re.compile(r"[ \t\r\n]*")
 _value = json.JSONDecoder().raw_decode  # tells where it ends
@@ -142,11 +144,25 @@ def _stripped(path: Path) -> Iterator[bytes]:
 
 
 def _is_by_line(head: bytes) -> bool:
-    """Whether records stand one a line, as far as the first tells."""
-    end = _value_end(head.decode("latin-1"), 0)
+    """Whether records stand one a line, as far as the first tells, or what begins like one."""
+    end = _closing_brace(head)
     if end is None:
         return True
     return b"\n" not in head[:end].strip() and not head[end : end + 8].lstrip(b" \t\r").startswith(b"{")
+
+
+def _closing_brace(data: bytes) -> int | None:
+    """Behind the brace that closes the one at the start, be it JSON in between or not."""
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        if depth == 0 and token[0] == b"{" and data[: token.start()].strip():
+            return None
+        depth += {b"{": 1, b"}": -1}.get(token[0], 0)
+        if token[0] == b"}" and depth <= 0:
+            return token.end() if depth == 0 else None
+        if depth > _DEPTH_MAX:
+            return None
+    return None
 
 
 def _lines(block: bytes) -> Iterator[bytes]:

@@ -176,7 +176,7 @@ def is_standing(copy: Copy, change: ToldChange) -> bool:
 
 
 def strays(searched: Searched, known: set[str]) -> Iterator[Copy]:
-    """Records of the item that are no copies of any change that the log has of it: dead letters, mostly."""
+    """Records of the item that are neither copies of a change that the log has of it nor dead letters."""
     for event_id, copies in searched.copies.items():
         if event_id not in known:
             yield from copies
