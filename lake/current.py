@@ -50,11 +50,13 @@ def latest_sql(changes: str, surface: Surface) -> str:
 
 def settled_sql(history: str, items: str, surface: Surface) -> str:
     """SQL for the winners of `items`, each from all of its rows in `history`, by the specification."""
-    return f"""SELECT item_key, in_order_{surface}(changes)[-1] AS event_id,
+    # The order is an inner query's: named beside the lambda, it would be settled anew for each of the item's changes.
+    return f"""SELECT item_key, event_id,
         list_max(list_transform(list_filter(changes, lambda c: c.event_id = event_id), lambda c: c.created_at_us))
           AS created_at_us
-      FROM (SELECT item_key, list({CHANGE_STRUCT}) AS changes
-        FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key)"""
+      FROM (SELECT item_key, changes, in_order_{surface}(changes)[-1] AS event_id
+        FROM (SELECT item_key, list({CHANGE_STRUCT}) AS changes
+          FROM {history} SEMI JOIN {items} USING (item_key) GROUP BY item_key))"""
 
 
 def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Surface, name: str, columns: str) -> None:

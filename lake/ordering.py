@@ -15,8 +15,10 @@ a trail that uses every edge once.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +27,9 @@ from lake.changes import Change, Surface, Ttl
 
 ABSENT = None
 Vertex = str | None
+Way = Literal["a read loses its tie", "image chain", "identical edges once", "event id", "sequence number"]
+"""By what the changes of one instant were told apart; `event id` where nothing better does (after the time, where one
+instant covers several)."""
 
 
 def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change]:
@@ -33,12 +38,33 @@ def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change
     A pure function of the set of changes: what order they are given in, and how often, plays no part.
     """
     unique = {change.event_id: change for change in sorted(changes, key=lambda one: copy_preference(one.created_at_us))}
-    ordered: list[Change] = []
+    by_time = sorted(unique.values(), key=lambda change: change.created_at_us)
+    return [change for instant in settle_instants(by_time, surface) for change in instant.changes]
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """The changes of one instant in their order, and by what it was settled: by nothing where there is but one."""
+
+    changes: Sequence[Change]
+    ways: tuple[Way, ...] = ()
+
+
+def settle_instants(changes: Iterable[Change], surface: Surface = "kds") -> Iterator[Instant]:
+    """The instants of one item in order, each settled. Of the changes only those of one millisecond are held.
+
+    Expects each `event_id` once, sorted by time: what `in_order` sees to.
+    """
     if surface == "streams":
-        return sorted(unique.values(), key=_streams_order)
-    for instant in _instants(sorted(unique.values(), key=lambda change: change.created_at_us)):
-        ordered.extend(_settle(instant, ordered[-1] if ordered else None))
-    return ordered
+        for _, group in groupby(changes, key=lambda change: change.created_at_us):
+            numbered = sorted(group, key=_streams_order)
+            yield Instant(numbered, ("sequence number",) if len(numbered) > 1 else ())
+        return
+    before: Change | None = None
+    for together in _instants(changes):
+        instant = _settle(together, before)
+        yield instant
+        before = instant.changes[-1]
 
 
 def latest(changes: Iterable[Change], surface: Surface = "kds") -> Change | None:
@@ -80,30 +106,30 @@ def _streams_order(change: Change) -> tuple[int, str, str]:
     return (change.created_at_us, change.sequence_number or "", change.event_id)
 
 
-def _instants(changes: Sequence[Change]) -> Iterable[list[Change]]:
+def _instants(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """Groups of changes, sorted by time, that no clock tells apart."""
-    by_millisecond: dict[int, list[Change]] = defaultdict(list)
-    for change in changes:
-        by_millisecond[change.created_at_us // 1000].append(change)
-    for group in by_millisecond.values():
+    for _, millisecond in groupby(changes, key=lambda change: change.created_at_us // 1000):
+        group = list(millisecond)
         if any(change.created_at_us % 1000 == 0 for change in group):
             yield group
             continue
-        by_microsecond: dict[int, list[Change]] = defaultdict(list)
-        for change in group:
-            by_microsecond[change.created_at_us].append(change)
-        yield from by_microsecond.values()
+        for _, microsecond in groupby(group, key=lambda change: change.created_at_us):
+            yield list(microsecond)
 
 
-def _settle(instant: list[Change], before: Change | None) -> list[Change]:
+def _settle(instant: list[Change], before: Change | None) -> Instant:
     """The changes of one instant in order, given the change before them."""
     if len(instant) == 1:
-        return instant
+        return Instant(instant)
     instant = sorted(instant, key=lambda change: (change.created_at_us, change.event_id))
     others = [change for change in instant if change.source != "stream"]  # they lose ties, outside the chains
     stream = [change for change in instant if change.source == "stream"]
+    ways: list[Way] = ["a read loses its tie"] if others and stream else []
+    if len(others) > 1:
+        ways.append("event id")
     state = _after(others[-1] if others else before)
     trail = _trail(stream, state)
+    way: Way = "event id" if trail is None else "image chain"
     if trail is None:  # a copy may have come under a new event id: count identical edges once
         first_of_edge = {(_before_of(change), _after(change)): change for change in reversed(stream)}
         once = [change for change in stream if first_of_edge[_before_of(change), _after(change)] is change]
@@ -111,7 +137,10 @@ def _settle(instant: list[Change], before: Change | None) -> list[Change]:
         if trail is not None:
             kept = {change.event_id for change in trail}
             trail = [change for change in stream if change.event_id not in kept] + trail
-    return others + (stream if trail is None else trail)
+            way = "identical edges once"
+    if len(stream) > 1 and way not in ways:
+        ways.append(way)
+    return Instant(others + (stream if trail is None else trail), tuple(ways))
 
 
 def _after(change: Change | None) -> Vertex:

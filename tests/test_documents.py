@@ -43,7 +43,7 @@ from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT
 
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
-RUN = ("README.md", "docs/capture.md", "docs/operations.md", "docs/tables.md")
+RUN = ("README.md", "docs/capture.md", "docs/explain.md", "docs/operations.md", "docs/tables.md")
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
