@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, now_us, print_json, print_rows, progress_bar, seconds_of, show_error
+from dynalake.console import (
+    AsJson,
+    Memory,
+    RcuMax,
+    now_us,
+    print_json,
+    print_rows,
+    progress_bar,
+    seconds_of,
+    show_error,
+)
 
 if TYPE_CHECKING:
     from lake.config import TableConfig
@@ -39,6 +49,7 @@ def run(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs, and prove it again.")] = False,
     limit: Annotated[int, typer.Option(help="Differing items that are shown.", min=0)] = 20,
     workers: Annotated[int, typer.Option(help="Segments scanned at once.", min=1, max=WORKERS_MAX)] = 4,
+    rcu_max: RcuMax = None,
     memory_mb: Memory = 4096,
     as_json: AsJson = False,
 ) -> None:
@@ -58,8 +69,8 @@ def run(
     wait_seconds, share = seconds_of(wait, "--wait"), _share(sample)
     lake = open_lake(context.obj.uri)
     config = lake.config.table(table)
-    dynamodb = DynamoDB()
-    with Findings() as findings, progress_bar(f"verify {config.name}") as progress:
+    dynamodb = DynamoDB(rcu_max=rcu_max)
+    with Findings() as findings, progress_bar(f"verify {config.name}", dynamodb.pace.standing) as progress:
         settings = Settings(
             wait_seconds, max(limit, ITEMS_KEPT_MAX), workers, memory_mb, sample=share,
             on_finding=findings.add, progress=progress, on_wait=_tell_waiting,
