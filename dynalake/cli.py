@@ -16,6 +16,7 @@ from dynalake.commands import (
     dead_letters,
     demo,
     init,
+    redrive,
     refresh,
     sql,
     status,
@@ -34,7 +35,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (init, add_table, consume, backfill, compact, refresh, watch, sql, verify, status, dead_letters, demo):
+for module in (
+    init,
+    add_table,
+    consume,
+    backfill,
+    compact,
+    refresh,
+    watch,
+    sql,
+    verify,
+    status,
+    dead_letters,
+    redrive,
+    demo,
+):
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 
