@@ -206,11 +206,13 @@ class CaptureRules:
                 raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
             change = decode_record(fields, table.rules, now_us)
             said = fields.get("_lake") or {}
+            text = record.data.strip()
             if table.masks is not None and not (isinstance(said.get("masks"), str) and said["masks"]):
-                fields = table.masked(fields, change.source)
                 said = {name: said[name] for name in _PROVENANCE if isinstance(said.get(name), str | int)}
-                said["masks"] = table.masks.fingerprint
-            text = msgspec.json.encode(fields | ({"_lake": said} if said else {}))
+                fields = table.masked(fields, change.source) | {"_lake": said | {"masks": table.masks.fingerprint}}
+                text = msgspec.json.encode(fields)
+            elif b"\n" in text:
+                text = msgspec.json.encode(fields)
             return Line(change.created_at_us, name, change.event_id, text + b"\n")
         except PoisonError as fault:
             return self._letter((fault, name), record, origin, now_us)

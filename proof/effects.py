@@ -27,8 +27,9 @@ from proof.values import same_text
 
 Effect = Literal["adds the item", "changes the item", "removes the item", "history only", "known"]
 EFFECTS: tuple[Effect, ...] = ("adds the item", "changes the item", "removes the item", "history only", "known")
-READ_AT_ONCE = 2_000
-WRITTEN_AT_ONCE = 2_000
+READ_AT_ONCE = 200  # two images of 400 KB may be in each
+HELD_BYTES = 8 << 20
+HELD_MAX = 20_000
 _KEY = ItemKey(("",))  # an item's changes are told apart by their group
 _COLUMNS = ("item_key", "op", "created_at_us", "event_id", "new_image", "old_image", "is_ttl", "source",
             "sequence_number")  # fmt: skip
@@ -88,6 +89,7 @@ class Effects:
         catalog = open_catalog(lake)
         self._con = connect_engine(memory_mb)
         self._held: list[tuple[Any, ...]] = []
+        self._size = 0
         use_s3(self._con, lake.uri)
         logs = {name: load_table(catalog, layout.log_table(name)) for name in lake.config.tables}
         self._logs = {name: scan_sql(log) for name, log in logs.items() if log is not None}
@@ -104,7 +106,8 @@ class Effects:
         """A change that is not in the log, or may be."""
         values = [getattr(change, name) for name in _COLUMNS[1:]]
         self._held.append((table.name, str(change.item_key), *values))
-        if len(self._held) == WRITTEN_AT_ONCE:
+        self._size += len(change.new_image or "") + len(change.old_image or "")
+        if self._size >= HELD_BYTES or len(self._held) == HELD_MAX:
             self._write()
 
     @engine_faults("hold changes to judge in")
@@ -116,6 +119,7 @@ class Effects:
             self._con.execute("INSERT INTO candidates FROM added")
             self._con.unregister("added")
             self._held.clear()
+            self._size = 0
 
     def judged(self, tables: Iterable[TableConfig]) -> Iterator[ItemEffect]:
         """Every change that was added and what it would do, by table, item and time."""
