@@ -86,13 +86,15 @@ class Effects:
     """Collects changes by table, and judges them all against the lake's logs as of now. Raises LakeError."""
 
     def __init__(self, lake: Lake, memory_mb: int) -> None:
-        catalog = open_catalog(lake)
         self._con = connect_engine(memory_mb)
         self._held: list[tuple[Any, ...]] = []
         self._size = 0
         use_s3(self._con, lake.uri)
-        logs = {name: load_table(catalog, layout.log_table(name)) for name in lake.config.tables}
-        self._logs = {name: scan_sql(log) for name, log in logs.items() if log is not None}
+        self._logs: dict[str, str] = {}
+        if lake.is_on_s3 or lake.config.catalog or (lake.root / layout.CATALOG).exists():  # to open one is to make it
+            catalog = open_catalog(lake)
+            logs = {name: load_table(catalog, layout.log_table(name)) for name in lake.config.tables}
+            self._logs = {name: scan_sql(log) for name, log in logs.items() if log is not None}
         self._con.execute(
             """CREATE TEMP TABLE candidates ("table" VARCHAR, item_key VARCHAR, op VARCHAR, created_at_us BIGINT,
             event_id VARCHAR, new_image VARCHAR, old_image VARCHAR, is_ttl BOOLEAN, source VARCHAR,
