@@ -17,6 +17,7 @@ from dynalake.commands import (
     demo,
     explain,
     init,
+    redrive,
     refresh,
     sql,
     status,
@@ -48,6 +49,7 @@ for module in (
     explain,
     status,
     dead_letters,
+    redrive,
     demo,
 ):
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

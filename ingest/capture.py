@@ -20,6 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from lake import layout
+from lake.changes import Source
 from lake.config import LakeConfig, TableConfig
 from lake.dead_letters import DeadLetter, sealed
 from lake.errors import PoisonError
@@ -37,6 +38,7 @@ from lake.records import (
 )
 
 _MAYBE_BINARY = re.compile(rb'BS?"').search  # a quick look before the close one: quotes are many
+_PROVENANCE = ("source", "stream", "shard_id", "sequence_number", "arrived_us")  # in `_lake`
 _PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,37}")
 
 
@@ -190,6 +192,31 @@ class CaptureRules:
         except PoisonError as fault:
             return fault, name
 
+    def decide_landed(self, record: StreamRecord, origin: Origin, now_us: int) -> Line | DeadLetter:
+        """Decides on a record as a raw object has it: what `_lake` says of it stands, also that it is masked.
+
+        One that bears no sign of masks goes through those of its table. A letter has the origin as its place.
+        """
+        name: str | None = None
+        try:
+            fields = parse_record(record.data)
+            name = table_of(fields)
+            table = self._tables.get(name)
+            if table is None:
+                raise PoisonError(UNREGISTERED, f"{name!r} is not in lake.toml")
+            change = decode_record(fields, table.rules, now_us)
+            said = fields.get("_lake") or {}
+            text = record.data.strip()
+            if table.masks is not None and not (isinstance(said.get("masks"), str) and said["masks"]):
+                said = {name: said[name] for name in _PROVENANCE if isinstance(said.get(name), str | int)}
+                fields = table.masked(fields, change.source) | {"_lake": said | {"masks": table.masks.fingerprint}}
+                text = msgspec.json.encode(fields)
+            elif b"\n" in text:
+                text = msgspec.json.encode(fields)
+            return Line(change.created_at_us, name, change.event_id, text + b"\n")
+        except PoisonError as fault:
+            return self._letter((fault, name), record, origin, now_us)
+
     def _letter(
         self, found: tuple[PoisonError, str | None], record: StreamRecord, origin: Origin, now_us: int
     ) -> DeadLetter:
@@ -276,12 +303,12 @@ class _Table:
             return False
         return all(_PLAIN_NUMBER.fullmatch(getattr(key, f"key_{n}").value) for n in self._numbers)
 
-    def masked(self, record: dict[str, Any]) -> dict[str, Any]:
-        """What may land of a record. Raises PoisonError."""
+    def masked(self, record: dict[str, Any], source: Source = "stream") -> dict[str, Any]:
+        """What may land of a record; binary is encoded twice in those of KDS. Raises PoisonError."""
         if self.masks is None:
             return record
         try:
-            return self.masks.record(record, is_binary_twice=self.rules.surface == "kds")
+            return self.masks.record(record, is_binary_twice=source == "stream" and self.rules.surface == "kds")
         except ValueError as fault:
             raise PoisonError("contradictory", str(fault)) from fault
 

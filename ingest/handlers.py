@@ -14,12 +14,10 @@ import json
 import os
 import time
 from collections import Counter
-from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from ingest.capture import Captured, Landing, Origin, StreamRecord, plan_landing
+from ingest.capture import Captured, Landing, Origin, plan_landing
+from ingest.events import firehose_record, name_of, records_of
 from ingest.landing import LiveLake, land
 from ingest.metrics import Counted, metrics_line
 from lake.errors import ConfigError, LakeError, TransientError
@@ -38,7 +36,7 @@ def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]
     given = _given(event, "Records", "an event source mapping of a Kinesis or DynamoDB stream")
     if not given:
         return {"batchItemFailures": []}
-    origin, records = _records_of(given)
+    origin, records = records_of(given, _now_us())
     lake, now_us = _lake(), _now_us()
     failures: list[dict[str, str]] = []
     landing = None
@@ -62,14 +60,14 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
     ProcessingFailed, and stays with Firehose, in its error prefix. Raises LakeError where the lake cannot be read.
     """
     given_records = _given(event, "records", "a delivery stream's processing configuration")
-    origin = Origin(_name_of(event.get("sourceKinesisStreamArn") or event["deliveryStreamArn"]))
+    origin = Origin(name_of(event.get("sourceKinesisStreamArn") or event["deliveryStreamArn"]))
     lake, now_us = _lake(), _now_us()
     answers: list[dict[str, str]] = []
     poison: list[tuple[int, Captured]] = []
     overflow: list[tuple[int, Captured]] = []
     size, oldest_us = _ANSWER_BYTES * len(given_records), now_us
     for n, given in enumerate(given_records):
-        shard_id, record = _firehose_record(given)
+        shard_id, record = firehose_record(given)
         oldest_us = min(oldest_us, record.arrived_us)
         captured = lake.capture([record], Origin(origin.stream, shard_id), now_us)
         answer = {"recordId": given["recordId"], "result": "Dropped"}
@@ -117,49 +115,6 @@ def _land_beside(
         for n, _ in part:
             answers[n]["result"] = "ProcessingFailed"
         return None
-
-
-def _records_of(given: list[dict[str, Any]]) -> tuple[Origin, list[StreamRecord]]:
-    """The records of an event source mapping's batch, all of one shard, and where they come from."""
-    first = given[0]
-    if first.get("eventSource") not in ("aws:kinesis", "aws:dynamodb"):
-        raise ConfigError("capture", "an event", expected="records of a Kinesis or DynamoDB stream",
-                          got=str(first.get("eventSource") or first.get("EventSource")),
-                          remedy="See what invokes the function")  # fmt: skip
-    stream = _name_of(first["eventSourceARN"])
-    if "kinesis" not in first:  # native DynamoDB Streams: each is the change itself, and the shard is not told
-        return Origin(stream), [
-            StreamRecord(msgspec.json.encode(one), one["dynamodb"]["SequenceNumber"], _created_us(one)) for one in given
-        ]
-    records = [
-        StreamRecord(
-            base64.b64decode(one["kinesis"]["data"]), one["kinesis"]["sequenceNumber"],
-            round(one["kinesis"]["approximateArrivalTimestamp"] * 1e6),
-        )
-        for one in given
-    ]  # fmt: skip
-    return Origin(stream, first["eventID"].rpartition(":")[0]), records
-
-
-def _created_us(record: dict[str, Any]) -> int:
-    created = record["dynamodb"].get("ApproximateCreationDateTime")
-    return round(created * 1e6) if isinstance(created, int | float) else _now_us()
-
-
-def _firehose_record(given: dict[str, Any]) -> tuple[str, StreamRecord]:
-    """Shard and record; a producer that puts into Firehose itself gives neither shard nor number."""
-    metadata = given.get("kinesisRecordMetadata") or {}
-    arrived = metadata.get("approximateArrivalTimestamp") or given.get("approximateArrivalTimestamp") or 0
-    if isinstance(arrived, str):  # some samples of AWS have it so
-        arrived = datetime.fromisoformat(arrived).timestamp() * 1_000
-    data = base64.b64decode(given["data"])
-    number = metadata.get("sequenceNumber") or ""
-    return metadata.get("shardId") or "", StreamRecord(data, number, round(arrived * 1_000))
-
-
-def _name_of(arn: str) -> str:
-    """The name in an ARN: of a Kinesis or delivery stream, or of the table that a DynamoDB stream is of."""
-    return arn.split(":", 5)[-1].split("/")[1]
 
 
 def _lake() -> LiveLake:

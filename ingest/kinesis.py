@@ -109,11 +109,12 @@ class Kinesis:
                     return found
                 request = {"NextToken": answer["NextToken"]}
 
-    def iterator(self, shard_id: str, position: str) -> str:
-        """Where reading goes on behind a sequence number, or at the oldest record for TRIM_HORIZON."""
+    def iterator(self, shard_id: str, position: str, is_inclusive: bool = False) -> str:
+        """Where reading goes on behind a sequence number (or at it), or at the oldest record for TRIM_HORIZON."""
         place = {"ShardIteratorType": "TRIM_HORIZON"}
         if position != TRIM_HORIZON:
-            place = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": position}
+            kind = "AT_SEQUENCE_NUMBER" if is_inclusive else "AFTER_SEQUENCE_NUMBER"
+            place = {"ShardIteratorType": kind, "StartingSequenceNumber": position}
         with self._faults(shard_id):
             return str(self._client.get_shard_iterator(**self._name(), ShardId=shard_id, **place)["ShardIterator"])
 

@@ -13,8 +13,9 @@ import base64
 import gzip
 import hashlib
 import json
+import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from pathlib import Path
 from lake.errors import ConfigError, LakeError
 from lake.masks import MaskKey
 from lake.store import BEING_WRITTEN, RawObject, download, is_s3, list_objects
+
+_CACHE_KB = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,28 @@ class DeadLetter:
         return f"{self.stream} {self.shard_id} {self.sequence_number}".replace("  ", " ")
 
 
+class Ids:
+    """A set of ids in a scratch file beyond some memory: there may be millions."""
+
+    def __init__(self) -> None:
+        self._con = sqlite3.connect("")  # a file of its own, that goes with it
+        self._con.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        self._con.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, id: str) -> bool:
+        """Whether it is new."""
+        return self._con.execute("INSERT OR IGNORE INTO ids VALUES (?)", (id,)).rowcount == 1
+
+    def update(self, ids: Collection[str]) -> None:
+        self._con.executemany("INSERT OR IGNORE INTO ids VALUES (?)", ((id,) for id in ids))
+
+    def __contains__(self, id: str) -> bool:
+        return self._con.execute("SELECT 1 FROM ids WHERE id = ?", (id,)).fetchone() is not None
+
+    def close(self) -> None:
+        self._con.close()
+
+
 def sealed(letter: DeadLetter, key: MaskKey) -> DeadLetter:
     """The letter with its bytes sealed: also what was wrong with them may tell of them, and so may their hash."""
     identity = key.identity(letter.raw) if letter.raw else letter.id
@@ -89,13 +114,12 @@ def spooled_dead_letters(path: Path) -> Iterator[Callable[[DeadLetter], None]]:
 
 def read_dead_letters(place: str) -> Iterator[DeadLetter]:
     """Every dead letter in a folder or under `s3://bucket/prefix/` once, the letters of an object in their order."""
-    seen: set[str] = set()
+    seen = Ids()
     with tempfile.TemporaryDirectory(prefix="dynalake-letters-") as scratch:
         for one in _objects(place):
             path = download(one, Path(scratch))
             for letter in _letters(one.uri, path):
-                if letter.id not in seen:
-                    seen.add(letter.id)
+                if seen.add(letter.id):
                     yield letter
             if is_s3(one.uri):
                 path.unlink()

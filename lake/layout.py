@@ -8,6 +8,8 @@ raw/stream=<stream>/YYYY/MM/DD/HH/<shard>-<digest>.ndjson.zst   what the consume
 masks.check                        that the secret of masks is the one this lake began with
 raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
 raw/repair/table=<table>/<digest>.ndjson.zst   READ records and tombstones of items that were read again
+raw/redrive/<digest>.ndjson.zst  what was redriven from dead letters and other people's failures
+redrives/<digest>.json             the record of it: which letters, batches and objects, and where their changes landed
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 proofs/<table>/<time>-<n>.json     what a run of verify found
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
@@ -24,6 +26,7 @@ CATALOG = "catalog.db"
 MASKS_CHECK = "masks.check"
 RAW = "raw"
 DEAD_LETTERS = "dead_letters"
+REDRIVES = "redrives"
 WAREHOUSE = "warehouse"
 NAMESPACE = "lake"
 UNKNOWN_TABLE = "_unknown"
@@ -102,6 +105,16 @@ def backfill_objects(table: str, run: str) -> str:
 def repair_object(table: str, digest: str) -> str:
     """Where items that were read again by their keys land."""
     return f"{RAW}/repair/table={table}/{digest}.ndjson.zst"
+
+
+def redrive_object(digest: str) -> str:
+    """Where changes land that were redriven; the digest is that of the records."""
+    return f"{RAW}/redrive/{digest}.ndjson.zst"
+
+
+def redrive_record(digest: str) -> str:
+    """The record of a redrive; the digest is that of what was redriven."""
+    return f"{REDRIVES}/{digest}.json"
 
 
 def backfill_folder(table: str) -> str:

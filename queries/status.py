@@ -13,10 +13,11 @@ from lake import layout
 from lake.catalog import load_table, open_catalog
 from lake.columns import COLUMNS_MAX
 from lake.config import TableConfig
-from lake.dead_letters import read_dead_letters
+from lake.dead_letters import Ids
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.lake import Lake
 from lake.proofs import last_proof
+from lake.redrives import count_open, redriven_ids
 from lake.state import columns_of, covered_batch
 from lake.tables import batch_of, data_files, files_sql, scan_sql
 
@@ -28,10 +29,11 @@ SHOWN_MAX = 20  # items that were not proven
 def table_status(lake: Lake) -> list[Status]:
     """A mapping for each table, the same fields in the same order. Raises LakeError."""
     catalog = open_catalog(lake)
-    return [_status(lake, catalog, table) for table in lake.config.tables.values()]
+    done = redriven_ids(lake)
+    return [_status(lake, catalog, table, done) for table in lake.config.tables.values()]
 
 
-def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
+def _status(lake: Lake, catalog: Catalog, table: TableConfig, done: Ids) -> Status:
     log = load_table(catalog, layout.log_table(table.name))
     state = load_table(catalog, layout.state_table(table.name))
     columns = columns_of(state) if state is not None else []
@@ -44,8 +46,8 @@ def _status(lake: Lake, catalog: Catalog, table: TableConfig) -> Status:
         **_state_status(state),
         "columns": len(columns),
         "columns_full": len(columns) >= COLUMNS_MAX,  # further attributes are in _item only
-        "dead_letters": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(table.name)))),
-        "dead_letters_of_no_table": sum(1 for _ in read_dead_letters(lake.place(layout.dead_letter_folder(None)))),
+        "dead_letters": count_open(lake, table.name, done),
+        "dead_letters_of_no_table": count_open(lake, None, done),
         **_proof_status(lake, table),
     }
 

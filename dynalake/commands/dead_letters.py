@@ -16,32 +16,40 @@ if TYPE_CHECKING:
 NAME = "dead-letters"
 EXAMPLE = "dynalake dead-letters --limit 5"
 RAW_SHOWN = 80
+REDRIVEN = " (redriven)"
 
 
 def run(
     context: typer.Context,
     limit: Annotated[int, typer.Option(help="How many to show, at most.", min=0)] = 20,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were redriven.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters: the reason, the place, the bytes; and how many there are of each reason."""
+    """List dead letters that are open: the reason, the place, the bytes; and how many there are of each reason."""
     from dataclasses import asdict
 
     from lake.dead_letters import read_dead_letters
     from lake.lake import open_lake
+    from lake.redrives import redriven_ids
 
     lake = open_lake(context.obj.uri)
+    done = redriven_ids(lake)
     reasons: Counter[tuple[str, str]] = Counter()
-    shown: list[DeadLetter] = []
+    shown: list[tuple[DeadLetter, bool]] = []
     for letter in read_dead_letters(lake.dead_letters):
-        reasons[letter.table or "", letter.reason] += 1
+        is_redriven = letter.id in done
+        if is_redriven and not everything:
+            continue
+        reasons[letter.table or "", letter.reason + (REDRIVEN if is_redriven else "")] += 1
         if len(shown) < limit:
-            shown.append(letter)
+            shown.append((letter, is_redriven))
     if as_json:
-        print_json([{**asdict(one), "raw": _shown(one)} for one in shown])
+        print_json([{**asdict(one), "raw": _shown(one), "is_redriven": mark} for one, mark in shown])
         return
     print_rows(["table", "reason", "dead letters"], [(*key, n) for key, n in sorted(reasons.items())])
-    for one in shown:
-        print(f"{one.id}  {one.place}\n  {one.reason}: {one.detail}\n  {_shown(one)[:RAW_SHOWN]!r}")
+    for one, is_redriven in shown:
+        print(f"{one.id}{REDRIVEN if is_redriven else ''}  {one.place}")
+        print(f"  {one.reason}: {one.detail}\n  {_shown(one)[:RAW_SHOWN]!r}")
 
 
 def _shown(letter: DeadLetter) -> str:
