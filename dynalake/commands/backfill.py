@@ -23,12 +23,19 @@ def run(
     margin_seconds: Annotated[
         float, typer.Option(help="How far items are dated back: more than clocks in DynamoDB are apart.", min=1.0)
     ] = 5.0,
+    export: Annotated[
+        str | None, typer.Option("--from-export", help="Instead of a Scan: the folder of an export to S3.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Scan tables into raw objects, consistently and in parallel; what was stopped is gone on with.
 
-    Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in.
+    Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in. With --from-export
+    the items of one table come from an export to S3, full or incremental, and DynamoDB is not asked.
     """
+    if export is not None:
+        _from_export(context, tables or [], export, again, margin_seconds, as_json)
+        return
     from ingest.backfill import BackfillReport, backfill
     from lake.config import TableConfig
     from lake.dynamodb import DynamoDB
@@ -45,3 +52,23 @@ def run(
         return report
 
     run_each(chosen, job, as_json)
+
+
+def _from_export(
+    context: typer.Context, tables: list[str], uri: str, again: bool, margin_seconds: float, as_json: bool
+) -> None:
+    from ingest.exports import ExportReport, backfill_from_export
+    from lake.config import TableConfig
+    from lake.lake import open_lake
+
+    if len(tables) != 1:
+        raise typer.BadParameter("an export is of one table: name it", param_hint="--from-export")
+    if again:
+        raise typer.BadParameter("an export that has landed is never read again", param_hint="--again")
+    lake = open_lake(context.obj.uri)
+
+    def job(table: TableConfig) -> ExportReport:
+        with progress_bar(f"backfill {table.name} from its export") as progress:
+            return backfill_from_export(lake, table, uri, margin_seconds, progress=progress)
+
+    run_each([lake.config.table(tables[0])], job, as_json)
