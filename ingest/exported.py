@@ -22,12 +22,15 @@ WRITTEN_US_MAX = 99_999_999_999_999_999
 _DIGITS = re.compile(r"[0-9]{1,20}")
 
 
+_NONE = msgspec.Raw(b"null")
+
+
 class _Line(msgspec.Struct):
-    Item: msgspec.Raw | None = None
+    Item: msgspec.Raw = _NONE
     Metadata: Any = None
-    Keys: msgspec.Raw | None = None
-    NewImage: msgspec.Raw | None = None
-    OldImage: msgspec.Raw | None = None
+    Keys: msgspec.Raw = _NONE
+    NewImage: msgspec.Raw = _NONE
+    OldImage: msgspec.Raw = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class ExportRecords:
         if self._versions.full_us is not None:
             item = _image(found.Item, "Item")
             keys, images = item, [item]
-            version_us, new, old = self._versions.full_us, found.Item, None
+            version_us, new, old = self._versions.full_us, _present(found.Item), None
         else:
             keys = _image(found.Keys, "Keys")
             new, old = _present(found.NewImage), _present(found.OldImage)
@@ -131,12 +134,12 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _present(raw: msgspec.Raw | None) -> msgspec.Raw | None:
-    return None if raw is None or bytes(raw) == b"null" else raw
+def _present(raw: msgspec.Raw) -> msgspec.Raw | None:
+    return None if bytes(raw) == b"null" else raw
 
 
-def _image(raw: msgspec.Raw | None, name: str) -> dict[str, Any]:
-    image = None if raw is None else msgspec.json.decode(raw)
+def _image(raw: msgspec.Raw, name: str) -> dict[str, Any]:
+    image = msgspec.json.decode(raw)
     if not isinstance(image, dict):
         raise ValueError(f"no object as {name}")
     return image
@@ -145,8 +148,8 @@ def _image(raw: msgspec.Raw | None, name: str) -> dict[str, Any]:
 def _written_us(metadata: Any) -> int:
     """`WriteTimestampMicros`: DynamoDB writes a number as it does in items; its guide shows a plain text."""
     value = metadata.get("WriteTimestampMicros") if isinstance(metadata, dict) else None
-    if isinstance(value, dict) and value.keys() == {"N"}:
-        value = value["N"]
+    if isinstance(value, dict):
+        value = value.get("N")
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not WRITTEN_US_MIN <= value <= WRITTEN_US_MAX:

@@ -41,8 +41,8 @@ def full_export(
     table: Table, at_us: int, *, seed: int | str = 0, files: int = 3, bucket: str = "exports", prefix: str = "",
     region: str = "us-east-1", account: str = "123456789012",
 ) -> TableExport:  # fmt: skip
-    """``ExportTableToPointInTime`` of FULL_EXPORT: the table as of an instant, its writes of that instant included."""
-    items = table.items_as_of(at_us)
+    """``ExportTableToPointInTime`` of FULL_EXPORT: the table just before an instant, at which a window may begin."""
+    items = table.items_as_of(at_us - 1)
     lines = [(repr(key), encode_json({"Item": item})) for key, item in items.items()]
     size = sum(image_size(item) for item in items.values())
     place = _Place(table.name, f"full/{seed}/{at_us}", at_us, bucket, prefix, region, account)

@@ -17,7 +17,23 @@ from tests.lakes import only_table
 
 SECOND_US = 1_000_000
 START_US = 1_700_006_300_000_000  # a little before a midnight
-NAMES = ("v", "a.b", "a/b", "~1", 'q"uote', "Id", "id", "é", "S", "Item", "Keys", "NewImage", "with space", "\n", "_lake")
+NAMES = (
+    "v",
+    "a.b",
+    "a/b",
+    "~1",
+    'q"uote',
+    "Id",
+    "id",
+    "é",
+    "S",
+    "Item",
+    "Keys",
+    "NewImage",
+    "with space",
+    "\n",
+    "_lake",
+)
 
 
 def lay_out(export: standin.TableExport, place: Path | str) -> str:
