@@ -33,6 +33,7 @@ from isal import igzip, isal_zlib
 from ingest.exported import WRITTEN_US_MAX, WRITTEN_US_MIN, ExportRecords, Opening, Versions
 from ingest.manifests import DataFile, Export, read_export
 from ingest.reads import require_same_masks
+from ingest.windows import note_window
 from ingest.workers import work_off
 from lake import layout
 from lake.config import TableConfig
@@ -63,7 +64,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class ExportReport:
     """What was done with an export. `items` and `tombstones` are in the `objects` that this invocation landed, of
-    `bytes` in all; `skipped` are the data files whose objects were there already.
+    `bytes` in all; `skipped` are the data files whose objects were there already. `overlaps` are other exports, one of
+    which may hide a deletion of what another shows (see `ingest.windows`).
     """
 
     table: str
@@ -74,6 +76,7 @@ class ExportReport:
     objects: int = 0
     bytes: int = 0
     skipped: int = 0
+    overlaps: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -123,7 +126,8 @@ class _Job:
         self._con = None if masks else connect_engine(memory_mb, extensions=())
         self._sql = SelectRecords(table, export, versions)
         self._lock, self._done = threading.Lock(), 0
-        self._report = ExportReport(table.name, export.id, len(export.files))
+        overlaps = note_window(lake, table, export)
+        self._report = ExportReport(table.name, export.id, len(export.files), overlaps=overlaps)
 
     def run(self, workers: int) -> ExportReport:
         folder = layout.export_objects(self._table.name, self._export.id)

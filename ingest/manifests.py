@@ -45,14 +45,18 @@ class DataFile:
 class Export:
     """One export. `until_us` is the time of its state in UTC microseconds: `exportTime`, or the end of the window.
 
-    An incremental one tells of each item that was written in its window the last state in it.
+    An incremental one tells of each item that was written in its window, from `from_us` on, the last state in it.
     """
 
     arn: str
     id: str
-    is_incremental: bool
+    from_us: int | None
     until_us: int
     files: tuple[DataFile, ...]
+
+    @property
+    def is_incremental(self) -> bool:
+        return self.from_us is not None
 
     @property
     def items(self) -> int:
@@ -67,6 +71,7 @@ class _Summary(msgspec.Struct):
     outputFormat: str
     exportType: str | None = None  # manifests of before there were incremental ones do not tell
     exportTime: str | None = None
+    exportFromTime: str | None = None
     exportToTime: str | None = None
 
 
@@ -90,6 +95,7 @@ def read_export(uri: str, table: TableConfig) -> Export:
         raise LakeError(_READ, place, expected="the ARN of an export", got=repr(summary.exportArn), remedy=_COPY)
     _require_fit(summary, table, place)
     is_incremental = summary.exportType == "INCREMENTAL_EXPORT"
+    from_us = _time(summary.exportFromTime, place) if is_incremental else None
     until_us = _time(summary.exportToTime if is_incremental else summary.exportTime, place)
     files_place = _place(folder, found[1], summary.manifestFilesS3Key, place)
     files_text = _read(files_place, "the list of its files that an export's summary names", _COPY)
@@ -103,7 +109,7 @@ def read_export(uri: str, table: TableConfig) -> Export:
     twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
     if twice:
         raise LakeError(_READ, files_place, expected="a name for each data file", got=f"{twice[0]} twice")
-    return Export(summary.exportArn, found[1], is_incremental, until_us, tuple(files))
+    return Export(summary.exportArn, found[1], from_us, until_us, tuple(files))
 
 
 def _folder(uri: str) -> str:

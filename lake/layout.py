@@ -10,6 +10,7 @@ raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
 raw/export/table=<table>/<export>/<data file>-<masks>.ndjson.zst   READs and tombstones of an export to S3
 raw/repair/table=<table>/<digest>.ndjson.zst   READ records and tombstones of items that were read again
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
+exports/<table>/<export>.json      the window of an export that was backfilled from
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
@@ -107,6 +108,15 @@ def export_objects(table: str, export_id: str) -> str:
 def export_object_name(data_file: str, masks: str) -> str:
     """The object of one data file: another one under other masks."""
     return f"{data_file}{'-' if masks else ''}{masks}.ndjson.zst"
+
+
+def export_notes(table: str) -> str:
+    """Where it is noted of which times a table's exports are, with a slash at its end."""
+    return f"exports/{table}/"
+
+
+def export_note(table: str, export_id: str) -> str:
+    return f"{export_notes(table)}{export_id}.json"
 
 
 def repair_object(table: str, digest: str) -> str:

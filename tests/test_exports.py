@@ -427,6 +427,29 @@ def test_the_command(tmp_path: Path) -> None:
     assert dynalake(lake.root, "backfill", "orders", "--again", "--from-export", uri).code == 2
 
 
+def test_exports_that_may_hide_deletions_are_told(tmp_path: Path) -> None:
+    """In whatever order they come; those that follow each other are not."""
+    table = standin.Table("orders")
+    for n in range(20):
+        table.put({"pk": {"S": "a"}, "sk": {"S": str(n)}}, START_US + n * SECOND_US)
+    ends = [START_US + n * SECOND_US for n in range(20)]
+    full = standin.full_export(table, ends[5])
+    tiles = [standin.incremental_export(table, ends[5], ends[9]), standin.incremental_export(table, ends[9], ends[15])]
+    across = standin.incremental_export(table, ends[3], ends[12])
+    places = [lay_out(one, tmp_path) for one in (full, *tiles, across)]
+    for seed in range(4):
+        lake = new_lake(tmp_path / f"lake-{seed}")
+        order = random.Random(seed).sample(range(4), 4)
+        ids = [one.id for one in (full, *tiles, across)]
+        told = {frozenset((n, ids.index(other))) for n in order for other in run(lake, places[n]).overlaps}
+        assert told == {frozenset((n, 3)) for n in range(3)}
+        assert run(lake, places[0]).overlaps == (across.id,)
+    done = dynalake(lake.root, "backfill", "orders", "--from-export", places[3])
+    assert done.code == 0 and f"exports {across.id} and {full.id} overlap" in done.errors
+    (lake.root / "exports" / "orders" / f"{full.id}.json").write_text("x")
+    assert "Delete it, and run" in dynalake(lake.root, "backfill", "orders", "--from-export", places[3]).fault
+
+
 def test_nothing_else_of_capture_needs_the_engine() -> None:
     script = """
 import sys
