@@ -232,6 +232,14 @@ def _packing(path: Path) -> Iterator[IO[bytes]]:
         yield out
 
 
+def _opened(source: Path, file: DataFile) -> IO[bytes]:
+    try:
+        return source.open("rb")
+    except OSError as fault:
+        raise LakeError(_READ, file.uri, expected="a file that may be read", got=str(fault.strerror),
+                        remedy="See to its permissions") from fault  # fmt: skip
+
+
 class _Summed(io.RawIOBase):
     """A file that is read once and summed on the way."""
 
@@ -253,7 +261,7 @@ def _unpack(file: DataFile, scratch: Path, text: Path) -> None:
     source = fetch(file.uri, scratch)
     if source is None:
         raise LakeError(_READ, file.uri, expected="a data file that the manifest names", got="none", remedy=_COPY)
-    with source.open("rb") as packed, text.open("wb") as out:
+    with _opened(source, file) as packed, text.open("wb") as out:
         summed = _Summed(packed)
         damage = ""
         try:
