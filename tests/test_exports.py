@@ -29,6 +29,8 @@ from lake.masks import TableMasks, parse_masks
 from lake.records import decode_record
 from lake.secret import open_mask_key
 from lake.store import list_objects
+from standin.server import AwsStandIn
+from tests.accounts import Writer, create, enable
 from tests.commands import dynalake
 from tests.exports import SECOND_US, START_US, history, lay_out, raw_texts, run
 from tests.lakes import (
@@ -412,6 +414,39 @@ def test_other_masks_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 # The command
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_amid_random_writers(aws: AwsStandIn, tmp_path: Path, seed: int) -> None:
+    """Exports of a table that is written to and streams, as boto3 asks for them; verify finds the lake equal."""
+    rng = random.Random(seed)
+    stream_arn = create(aws)
+    writer = Writer(aws, rng, items=20, pace_us=SECOND_US)
+    client = aws.client("dynamodb")
+    arn = client.describe_table(TableName="orders")["Table"]["TableArn"]
+    on = {"PointInTimeRecoveryEnabled": True}
+    client.update_continuous_backups(TableName="orders", PointInTimeRecoverySpecification=on)
+    writer.write(60)
+    enable(aws, stream_arn)
+    lake = new_lake(tmp_path / "lake")
+    since = whole_second(aws.clock.now_us()) // SECOND_US
+    for n in range(4):
+        writer.write(rng.randrange(40))
+        what: Any = {}
+        if n and rng.random() < 0.6:
+            what = {"ExportType": "INCREMENTAL_EXPORT", "IncrementalExportSpecification": {"ExportFromTime": since}}
+        made = client.export_table_to_point_in_time(TableArn=arn, S3Bucket="raw", S3Prefix="exports", **what)
+        told = client.describe_export(ExportArn=made["ExportDescription"]["ExportArn"])["ExportDescription"]
+        writer.write(rng.randrange(40))
+        place = f"s3://raw/{told['ExportManifest']}"
+        assert dynalake(lake.root, "backfill", "orders", "--from-export", place).code == 0
+        if rng.random() < 0.5:
+            aws.deliver()
+            assert dynalake(lake.root, "compact", "--raw", "s3://raw/firehose/").code == 0
+    aws.deliver()
+    for words in (["compact"], ["compact", "--raw", "s3://raw/firehose/"], ["verify", "orders", "--wait", "0"]):
+        done = dynalake(lake.root, *words)
+        assert done.code == 0, done
 
 
 def test_the_command(tmp_path: Path) -> None:
