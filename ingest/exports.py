@@ -187,7 +187,8 @@ class _Job:
             lines = batch.column(0)
             if lines.null_count:
                 raise _NotPlain
-            out.write(_text_of(lines))
+            if len(lines):
+                out.write(_text_of(lines))
             counts.items += len(lines)
             counts.tombstones += batch.column(1).true_count
         return counts
