@@ -162,7 +162,7 @@ def in_words(counts: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value == ():
         return ""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(plain_value(value))
 

@@ -33,8 +33,8 @@ OWN_MB = 370  # what Python, pyarrow and pyiceberg take beside DuckDB, and DuckD
 MEMORY_MB_MIN = 512
 THREAD_MB = 128  # below, a thread's own buffers leave too little for the rest
 
-
-_OUR_FAULTS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.InternalException)
+# Faults of our SQL, whatever the data.
+OUR_FAULTS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.InternalException)
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def engine_faults(operation: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, UnicodeDecodeError, duckdb.Error) as fault:
-        if isinstance(fault, _OUR_FAULTS):
+        if isinstance(fault, OUR_FAULTS):
             raise
         if "Out of Memory Error" in str(fault):  # an Arrow reader raises it as an OSError
             raise LakeError(

@@ -7,11 +7,13 @@ dead_letters/<table>/<id>.ndjson.gz   what could not be taken in; `_unknown` whe
 raw/stream=<stream>/YYYY/MM/DD/HH/<shard>-<digest>.ndjson.zst   what the consumer landed, by arrival
 masks.check                        that the secret of masks is the one this lake began with
 raw/backfill/table=<table>/<run>/…       READ records of a run of backfill
+raw/export/table=<table>/<export>/<data file>-<masks>.ndjson.zst   READs and tombstones of an export to S3
 raw/repair/table=<table>/<digest>.ndjson.zst   READ records and tombstones of items that were read again
 raw/redrive/<digest>.ndjson.zst  what was redriven from dead letters and other people's failures
 redrives/<digest>.json             the record of it: which letters, batches and objects, and where their changes landed
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 proofs/<table>/<time>-<n>.json     what a run of verify found
+exports/<table>/<export>.json      the window of an export that was backfilled from
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
 """
 
@@ -100,6 +102,25 @@ def captured_object(stream: str, shard_id: str, arrived_us: int, digest: str) ->
 def backfill_objects(table: str, run: str) -> str:
     """Where a run of backfill lands its objects, with a slash at its end."""
     return f"{RAW}/backfill/table={table}/{run}/"  # never a name that is passed over
+
+
+def export_objects(table: str, export_id: str) -> str:
+    """Where what an export holds lands, with a slash at its end."""
+    return f"{RAW}/export/table={table}/{export_id}/"
+
+
+def export_object_name(data_file: str, masks: str) -> str:
+    """The object of one data file: another one under other masks."""
+    return f"{data_file}{'-' if masks else ''}{masks}.ndjson.zst"
+
+
+def export_notes(table: str) -> str:
+    """Where it is noted of which times a table's exports are, with a slash at its end."""
+    return f"exports/{table}/"
+
+
+def export_note(table: str, export_id: str) -> str:
+    return f"{export_notes(table)}{export_id}.json"
 
 
 def repair_object(table: str, digest: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lake.errors import ConfigError, TransientError
 
 SCHEME = "s3://"
 CHUNK_BYTES = 1 << 20
+PUT_BYTES_MAX = 4 << 30  # of one request: S3 takes 5 GB
 DELETED_MAX = 1_000  # keys of one DeleteObjects
 _TRANSFERS = 4  # parts on their way at once, of 8 MB each
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
@@ -49,18 +51,24 @@ def read(uri: str) -> tuple[bytes, str] | None:
             raise
 
 
-def download(uri: str, etag: str, target: Path) -> None:
-    """Just the version listed. Raises TransientError where it was rewritten or removed since."""
+def download(uri: str, etag: str | None, target: Path) -> bool:
+    """Just the version listed, TransientError where it was rewritten or removed since; without an ETag the one there
+    is, False where there is none.
+    """
     from botocore.exceptions import ClientError
 
     bucket, key = split(uri)
     with aws_faults("read", uri, "Run it again"):
         try:
-            answer = aws_client("s3").get_object(Bucket=bucket, Key=key, IfMatch=etag)
+            condition = {} if etag is None else {"IfMatch": etag}
+            answer = aws_client("s3").get_object(Bucket=bucket, Key=key, **condition)
             with target.open("wb") as out:
                 for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                     out.write(chunk)
+            return True
         except ClientError as fault:
+            if etag is None and error_code(fault) in _ABSENT:
+                return False
             if error_code(fault) in _ABSENT | _LOST | _CONFLICT:
                 raise TransientError(
                     "read", uri, expected=f"the version {etag}", got=str(fault), remedy="Run it again"
@@ -68,15 +76,18 @@ def download(uri: str, etag: str, target: Path) -> None:
             raise
 
 
-def put(uri: str, data: bytes, **condition: str) -> bool:
-    """Writes a whole object; False where the condition (`IfNoneMatch`, `IfMatch`) did not hold."""
+def put(uri: str, data: bytes | Path, **condition: str) -> bool:
+    """Writes a whole object, from memory or of a local file; False where the condition (`IfNoneMatch`, `IfMatch`) did
+    not hold.
+    """
     from botocore.exceptions import ClientError
 
     bucket, key = split(uri)
     with aws_faults("write", uri):
         for n in range(_CONFLICTS_MAX):
             try:
-                aws_client("s3").put_object(Bucket=bucket, Key=key, Body=data, **condition)
+                with nullcontext(data) if isinstance(data, bytes) else data.open("rb") as body:
+                    aws_client("s3").put_object(Bucket=bucket, Key=key, Body=body, **condition)
                 return True
             except ClientError as fault:
                 if condition and error_code(fault) in _LOST:

@@ -103,6 +103,16 @@ def download(raw: RawObject, folder: Path) -> Path:
     return target
 
 
+def fetch(uri: str, folder: Path) -> Path | None:
+    """An object of whatever size as a local file, in the version there is now: where it lies, or from S3 a copy in the
+    folder. None where there is none.
+    """
+    if is_s3(uri):
+        target = folder / uuid.uuid4().hex
+        return target if s3.download(uri, None, target) else None
+    return Path(uri) if os.path.isfile(uri) else None
+
+
 def read(uri: str) -> bytes | None:
     """An object's bytes, None where there is none. Raises OSError, or LakeError on S3."""
     if is_s3(uri):
@@ -189,6 +199,41 @@ def put_new(uri: str | os.PathLike[str], data: bytes) -> bool:
         temporary.unlink(missing_ok=True)
         _keep_name(path)  # also of one that is there: who wrote it may have come no further
     return True
+
+
+def put_new_copy(uri: str | os.PathLike[str], source: Path) -> bool:
+    """`put_new` with the bytes of a local file, of whatever size; those of one name must say the same.
+
+    On S3 False may also be told of a write that took, and what is larger than one request may carry takes the place
+    of what is there.
+    """
+    if is_s3(uri):
+        if source.stat().st_size > s3.PUT_BYTES_MAX:
+            s3.upload(source, str(uri))
+            return True
+        return s3.put(str(uri), source, IfNoneMatch="*")
+    path = Path(uri)
+    _make_folder(path.parent)
+    temporary = _temporary(path)
+    try:
+        shutil.copyfile(source, temporary)
+        _flush(temporary)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+        _keep_name(path)
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk, what is only on its way there."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def update(uri: str | os.PathLike[str], change: Callable[[str], str]) -> None:

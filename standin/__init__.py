@@ -1,8 +1,9 @@
 """A stand-in for the AWS path from a DynamoDB table to raw objects, for tests, on the standard library alone.
 
-Kinesis Data Streams for DynamoDB, native DynamoDB Streams and Firehose as functions of a table's history, a
-seed and faults: no server, no wall clock, and the same arguments give the same bytes. (``standin.server`` puts
-them between moto's DynamoDB, Kinesis and S3, for boto3; it is not imported here.) For example::
+Kinesis Data Streams for DynamoDB, native DynamoDB Streams, Firehose and exports to S3 as functions of a table's
+history, a seed and faults: no server, no wall clock, and the same arguments give the same bytes.
+(``standin.server`` puts them between moto's DynamoDB, Kinesis and S3, for boto3; it is not imported here.) For
+example::
 
     from standin import Faults, Report, Table, firehose_objects, kds_records
 
@@ -23,6 +24,7 @@ them between moto's DynamoDB, Kinesis and S3, for boto3; it is not imported here
         assert reader.dead_letters == [poison.payload for poison in report.poison]
 """
 
+from standin.exports import ExportView, TableExport, full_export, incremental_export
 from standin.faults import Faults, Poison, PoisonKind, Report
 from standin.firehose import FirehoseObject, firehose_objects
 from standin.history import AttributeValue, CanonicalKey, Change, Item, Op, Table, Write
@@ -33,6 +35,7 @@ __all__ = [
     "AttributeValue",
     "CanonicalKey",
     "Change",
+    "ExportView",
     "Faults",
     "FirehoseObject",
     "Item",
@@ -43,8 +46,11 @@ __all__ = [
     "Precision",
     "Report",
     "Table",
+    "TableExport",
     "Write",
     "firehose_objects",
+    "full_export",
+    "incremental_export",
     "kds_records",
     "stream_records",
 ]

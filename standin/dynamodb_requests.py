@@ -15,6 +15,7 @@ from moto.dynamodb.responses import (
 
 from standin.clock import Clock
 from standin.destinations import ApiError
+from standin.export_requests import ExportRequests
 from standin.history import Item, Table
 from standin.moto_tables import LiveTable, wire_item
 from standin.pipeline import Pipeline, moto_stream
@@ -48,6 +49,7 @@ class DynamoDbRequests:
         self._tables: dict[tuple[str, str], LiveTable] = {}
         self._made: dict[tuple[str, str], int] = {}
         pipeline.commit = self._expired
+        self._exports = ExportRequests(clock, account=account, seed=pipeline.seed)
         self._answers: dict[str, Callable[[str, dict[str, Any]], str | None]] = {
             "Scan": self._scan,
             "GetItem": self._get_item,
@@ -58,6 +60,10 @@ class DynamoDbRequests:
             "UpdateKinesisStreamingDestination": self._update,
             "DisableKinesisStreamingDestination": self._disable,
             "DescribeKinesisStreamingDestination": self._describe,
+            "ExportTableToPointInTime": lambda region, request: self._exports.export(
+                self._live(region, request["TableArn"]), region, request
+            ),
+            "DescribeExport": lambda _, request: self._exports.describe(request),
         }
 
     def answer(self, action: str, region: str, body: bytes) -> str | None:

@@ -29,6 +29,7 @@ from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
 from ingest.backfill import BackfillReport
+from ingest.exports import ExportReport
 from ingest.progress import ShardProgress
 from ingest.redrive import RedriveReport
 from lake.catalog import open_catalog
@@ -48,6 +49,7 @@ RUN = ("README.md", "docs/capture.md", "docs/explain.md", "docs/operations.md", 
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+EXPORTED_US = 1_767_268_800_000_000  # noon of the first of January 2026
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -153,17 +155,25 @@ def prepare() -> None:
 
 
 def put_on_s3(s3: Any) -> None:
-    """The same raw objects as the documents' `s3://my-bucket/firehose/`."""
+    """The same raw objects as the documents' `s3://my-bucket/firehose/`, and the export of `shop` beside them."""
     s3.create_bucket(Bucket="my-bucket")
     for path in Path("lake/raw").rglob("*.gz"):
         s3.put_object(Bucket="my-bucket", Key=f"firehose/{path.relative_to('lake/raw')}", Body=path.read_bytes())
+    table = standin.Table("shop")
+    for item in shop_items():
+        table.put(item, EXPORTED_US - 1)
+    for key, body in standin.full_export(table, EXPORTED_US, bucket="my-bucket", prefix="exports").objects.items():
+        s3.put_object(Bucket="my-bucket", Key=key, Body=body)
+
+
+def shop_items() -> list[dict[str, Any]]:
+    return [{"pk": {"S": f"c{n % 3}"}, "sk": {"S": f"o{n}"}, "total": {"N": f"{n}.95"}} for n in range(20)]
 
 
 def fill_shop(aws: AwsStandIn) -> None:
     """The documents' table `shop` in DynamoDB: it streams, and holds a few items."""
     aws.replicate("shop", bucket="shop-raw", range_key=("sk", "S"))
-    for n in range(20):
-        item = {"pk": {"S": f"c{n % 3}"}, "sk": {"S": f"o{n}"}, "total": {"N": f"{n}.95"}}
+    for item in shop_items():
         aws.client("dynamodb").put_item(TableName="shop", Item=item)
 
 
@@ -219,7 +229,16 @@ def test_columns_counts_and_reasons_are_documented(folder: Path) -> None:
     catalog, table = open_catalog(lake), TableConfig("orders", "orders", SCHEMA)
     schemas = (ensure_log(catalog, table).schema(), ensure_ledger(catalog, table).schema())
     names = {field.name for schema in schemas for field in schema.fields} - set(key_columns(SCHEMA)) | set(OURS)
-    reports = (CompactReport, RefreshReport, BackfillReport, RedriveReport, Report, DeadLetter, ShardProgress)
+    reports = (
+        CompactReport,
+        RefreshReport,
+        BackfillReport,
+        ExportReport,
+        RedriveReport,
+        Report,
+        DeadLetter,
+        ShardProgress,
+    )
     names |= {field.name for kind in reports for field in fields(kind)}
     names |= set(table_status(open_lake(folder / "lake"))[0])
     sources = text_of([path for folder in ("lake", "compaction", "ingest") for path in ROOT.glob(f"{folder}/*.py")])

@@ -35,12 +35,23 @@ def run(
         bool, typer.Option("--prune", help="Tombstones for items that the lake has and the table no longer does.")
     ] = False,
     memory_mb: Memory = 4096,
+    export: Annotated[
+        str | None, typer.Option("--from-export", help="Instead of a Scan: the folder of an export to S3.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Scan tables into raw objects, consistently and in parallel; what was stopped is gone on with.
 
-    Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in.
+    Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in. With --from-export
+    the items of one table come from an export to S3, full or incremental, and DynamoDB is not asked.
     """
+    if export is not None:
+        if with_prune:
+            raise typer.BadParameter(
+                "an export cannot show what is gone since: prune after a Scan", param_hint="--prune"
+            )
+        _from_export(context, tables or [], export, again, margin_seconds, as_json)
+        return
     from ingest.backfill import backfill
     from lake.dynamodb import DynamoDB
     from lake.lake import open_lake
@@ -72,3 +83,29 @@ def _pruned(
         f"{done.tombstones:,} of them are gone{next_one}", file=sys.stderr,
     )  # fmt: skip
     return replace(report, reread=done.items, tombstones=done.tombstones)
+
+
+def _from_export(
+    context: typer.Context, tables: list[str], uri: str, again: bool, margin_seconds: float, as_json: bool
+) -> None:
+    from ingest.exports import ExportReport, backfill_from_export
+    from lake.lake import open_lake
+
+    if len(tables) != 1:
+        raise typer.BadParameter("an export is of one table: name it", param_hint="--from-export")
+    if again:
+        raise typer.BadParameter("an export that has landed is never read again", param_hint="--again")
+    lake = open_lake(context.obj.uri)
+
+    def job(table: TableConfig) -> ExportReport:
+        with progress_bar(f"backfill {table.name} from its export") as progress:
+            report = backfill_from_export(lake, table, uri, margin_seconds, progress=progress)
+        for other in report.overlaps:
+            print(
+                f"exports {report.export} and {other} overlap: an item that was made and deleted meanwhile may show as "
+                "live, unless the stream brought its deletion; verify tells",
+                file=sys.stderr,
+            )
+        return report
+
+    run_each([lake.config.table(tables[0])], job, as_json)

@@ -22,8 +22,8 @@ from typing import Any
 
 WAIT_SECONDS_MAX = 120
 _MODULES = [
-    "compaction.compact", "compaction.refresh", "ingest.backfill", "ingest.consume", "queries.connect",
-    "queries.status", "lake.lake", "dynalake.cli", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow",
+    "compaction.compact", "compaction.refresh", "ingest.backfill", "ingest.consume", "ingest.exports",
+    "queries.connect", "queries.status", "lake.lake", "dynalake.cli", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow",
 ]  # fmt: skip
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(_MODULES)
