@@ -106,7 +106,7 @@ def _sampled_keys(lake: Lake, table: TableConfig, settings: Settings) -> list[st
     with engine_faults("verify"), closing(view.con) as con:
         rows = con.execute(
             f"""SELECT _item_key FROM {identifier(table.name)} WHERE _item_key IS NOT NULL
-            AND hash(_item_key || '{settings.rng.randrange(1 << 62)}') % {HASHES} < {round(settings.sample * HASHES)}"""
+            AND md5_number_lower(_item_key || '{settings.rng.randrange(1 << 62)}') % {HASHES} < {round(settings.sample * HASHES)}"""
         )
         return [key for (key,) in rows.fetchall()]
 
