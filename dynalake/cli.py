@@ -15,6 +15,7 @@ from dynalake.commands import (
     consume,
     dead_letters,
     demo,
+    gaps,
     init,
     refresh,
     sql,
@@ -34,7 +35,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (init, add_table, consume, backfill, compact, refresh, watch, sql, verify, status, dead_letters, demo):
+MODULES = (
+    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, status, dead_letters, demo,
+)  # fmt: skip
+for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -36,7 +37,7 @@ def in_order(changes: Iterable[Change], surface: Surface = "kds") -> list[Change
     ordered: list[Change] = []
     if surface == "streams":
         return sorted(unique.values(), key=_streams_order)
-    for instant in _instants(sorted(unique.values(), key=lambda change: change.created_at_us)):
+    for instant in instants(sorted(unique.values(), key=lambda change: change.created_at_us)):
         ordered.extend(_settle(instant, ordered[-1] if ordered else None))
     return ordered
 
@@ -80,16 +81,26 @@ def _streams_order(change: Change) -> tuple[int, str, str]:
     return (change.created_at_us, change.sequence_number or "", change.event_id)
 
 
-def _instants(changes: Sequence[Change]) -> Iterable[list[Change]]:
-    """Groups of changes, sorted by time, that no clock tells apart."""
-    by_millisecond: dict[int, list[Change]] = defaultdict(list)
+class Timed(Protocol):
+    """What has a time, in microseconds."""
+
+    @property
+    def created_at_us(self) -> int: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def instants(changes: Sequence[T]) -> Iterable[list[T]]:
+    """Groups of an item's changes, sorted by time, that no clock tells apart."""
+    by_millisecond: dict[int, list[T]] = defaultdict(list)
     for change in changes:
         by_millisecond[change.created_at_us // 1000].append(change)
     for group in by_millisecond.values():
         if any(change.created_at_us % 1000 == 0 for change in group):
             yield group
             continue
-        by_microsecond: dict[int, list[Change]] = defaultdict(list)
+        by_microsecond: dict[int, list[T]] = defaultdict(list)
         for change in group:
             by_microsecond[change.created_at_us].append(change)
         yield from by_microsecond.values()
