@@ -43,7 +43,7 @@ _OURS = """item_key, op, created_at_us, event_id, source, new_image, old_image, 
 _BROKEN, _SEAM, _UNTOLD = 0, 1, 2  # what a pair of changes may be, if it is not plainly right
 _HOLES = """item_key VARCHAR, earlier_id VARCHAR, earlier_op VARCHAR, earlier_us BIGINT, later_id VARCHAR,
   later_op VARCHAR, later_us BIGINT, cause INTEGER, is_repaired BOOLEAN"""
-_HOLE_NAMES = [column.split()[0] for column in _HOLES.split(", ")]
+_HOLE_NAMES = [column.split()[0] for column in _HOLES.split(",")]
 
 Repair = Callable[[Iterator[str], int], None]
 """Given the keys of the items that have an unrepaired hole, and how many they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 
@@ -143,7 +143,7 @@ def chain(*states: int, start_us: int = MS) -> list[Link]:
     """Changes from one state to the next, a second apart."""
     return [
         Link(start_us + n * 1_000_000, f"e{n}", "MODIFY", "stream", "", before, after)
-        for n, (before, after) in enumerate(zip(states, states[1:], strict=False))
+        for n, (before, after) in enumerate(pairwise(states))
     ]
 
 
