@@ -142,17 +142,19 @@ class _Search:
         self._con, self._table, self._settings = con, table, settings
         masks = identifier(masks_column(table.keys))
         con.execute(f"CREATE TEMP VIEW log AS SELECT {_OURS}, {masks} AS masks FROM {changes_sql(log, table)}")
-        self._masks = self._masks_sql(masks_since(log))
-        self._until_us = 0
+        self._since, self._masks, self._until_us = masks_since(log), "''", 0
 
     def run(self) -> GapsReport:
-        changes, newest_us = self._row("SELECT count(*), max(created_at_us) FROM log WHERE source = 'stream'")
-        if not changes:
+        newest_us, masked = self._row("SELECT max(created_at_us) FILTER (source = 'stream'), count(masks) FROM log")
+        if newest_us is None:
             return GapsReport(self._table.name, causes={})
-        self._until_us = min(self._settings.now_us, newest_us) - int(self._settings.lateness_seconds * 1e6)
-        self._compare_texts()
-        self._compare_items()
-        self._judge()
+        if masked or self._table.masks:  # NULL where nobody knows
+            self._masks = f"CASE WHEN batch >= {self._since} THEN coalesce(masks, '') END"
+        lateness_us = int(self._settings.lateness_seconds * 1e6)
+        self._until_us = max(0, min(self._settings.now_us, newest_us) - lateness_us)
+        self._con.execute(f"CREATE TABLE holes ({_HOLES})")
+        if self._compare_texts() and self._compare_items():
+            self._judge()
         return self._report()
 
     def items(self) -> Iterator[str]:
@@ -161,15 +163,11 @@ class _Search:
         while part := rows.fetchmany(ROWS_AT_ONCE):
             yield from (key for (key,) in part)
 
-    def _masks_sql(self, since: int) -> str:
-        """SQL for the masks that a change landed under, NULL where nobody knows."""
-        (masked,) = self._row("SELECT count(masks) FROM log")
-        if not masked and not self._table.masks:
-            return "''"
-        return f"CASE WHEN batch >= {since} THEN coalesce(masks, '') END"
+    def _compare_texts(self) -> bool:
+        """Fills `pairs` with the changes of which it is not plain that they go on where the one before them ended.
 
-    def _compare_texts(self) -> None:
-        """Fills `pairs` with the changes of which it is not plain that they go on where the one before them ended."""
+        False where none is broken.
+        """
         number = "sequence_number" if self._table.surface == "streams" else "0"
         self._con.execute(
             f"""CREATE TEMP TABLE pairs AS SELECT item, earlier, later, verdict FROM (
@@ -184,9 +182,10 @@ class _Search:
               WINDOW chain AS (PARTITION BY item ORDER BY created_at_us, number, id))
             WHERE verdict IS NOT NULL AND earlier IS NOT NULL"""
         )
+        return bool(self._row(f"SELECT count(*) FILTER (verdict = {_BROKEN}) FROM pairs")[0])
 
-    def _compare_items(self) -> None:
-        """Fills `suspects` with the items of which a pair is broken however its images are spelled."""
+    def _compare_items(self) -> bool:
+        """Fills `suspects` with the items of which a pair is broken however its images are spelled; False for none."""
         for name, id_column, image in (("left", "earlier", _after), ("found", "later", _before)):
             self._con.execute(
                 f"""CREATE TEMP TABLE "{name}" AS SELECT hash(event_id) AS id, {image("image_hash")} AS image
@@ -198,10 +197,10 @@ class _Search:
             JOIN "left" l ON l.id = earlier JOIN "found" f ON f.id = later
             WHERE verdict = {_BROKEN} AND l.image <> f.image"""
         )
+        return bool(self._row("SELECT count(*) FROM suspects")[0])
 
     def _judge(self) -> None:
         """Fills `holes` with those of the suspects."""
-        self._con.execute(f"CREATE TABLE holes ({_HOLES})")
         held: list[tuple[Any, ...]] = []
         with self._con.cursor() as cursor:
             for (item_key, read_us), rows in groupby(self._histories(), key=lambda row: row[:2]):

@@ -25,9 +25,12 @@ def image_hash(text: str) -> int:
     try:
         item = parse_item(text)
         for value in item.values():
-            _normalise(value)
+            for kind in value:
+                if kind in _RULES:  # most are texts
+                    _normalise(value)
+                    break
         canonical = _encode(item)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         canonical = text.encode()
     return hash(canonical) or 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,30 @@ from lake.catalog import create_table, open_catalog
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake
 from lake.log import ensure_log, key_columns, masks_column, masks_since, open_log
-from tests.lakes import compacted, fresh_items, land_records, new_lake, only_table, refreshed, rows, table
+from lake.store import put
+from tests.lakes import compacted, fresh_items, new_lake, only_table, refreshed, rows, table
 from tests.records import START_US, change, record, s
 
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    return old_lake(tmp_path / "lake", monkeypatch)
+
+
+def land(lake: Lake, name: str, *records: dict) -> None:
+    put(lake.place(f"raw/{name}"), b"\n".join(json.dumps(one).encode() for one in records))
+
+
+def old_lake(place: Path | str, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """A lake with a log of one batch as it was made before there was `masks`, and the state of it."""
-    old = new_lake(tmp_path / "lake")
+    old = new_lake(place)
     catalog = open_catalog(old)
     made = open_log(catalog, only_table(old))
     fields, spec, properties = made.schema().fields[:-1], made.spec(), made.properties
     assert [field.name for field in made.schema().fields if field not in fields] == ["masks"]
     catalog.drop_table(made.name())
     create_table(catalog, layout.log_table("orders"), Schema(*fields), lambda _: spec, properties)
-    land_records(old, "1", [change("a", "a1", "INSERT", START_US, new=s("x")), record("b")])
+    land(old, "1", change("a", "a1", "INSERT", START_US, new=s("x")), record("b"))
     write = compaction.compact._Job._write
 
     def write_old(*arguments: Any) -> list[tuple[str, int, int]]:
@@ -72,13 +82,15 @@ def test_the_column_is_there_between_its_coming_and_the_next_batch(lake: Lake) -
     assert changes(lake) == [("a1", None, False), ("b", None, False)]
 
 
-def test_old_files_beside_new_ones(lake: Lake) -> None:
+@pytest.mark.parametrize("place", ["folder", "s3://lakes/old"])
+def test_old_files_beside_new_ones(place: str, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the tail, in the whole log, tied, late and twice: whichever file comes first in a list."""
-    land_records(lake, "2", [
+    lake = old_lake(tmp_path / place if place == "folder" else place, monkeypatch)
+    land(lake, "2",
         change("a", "a2", "MODIFY", START_US, old=s("x"), new=s("y")) | {"_lake": {"masks": "m1"}},
         change("b", "b0", "MODIFY", START_US - 5, old=s("x"), new=s("y")) | {"_lake": {"masks": ""}},
         record("b"), record("c", _lake={"masks": 7}),
-    ])  # fmt: skip
+    )  # fmt: skip
     report = compacted(lake)
     assert (report.changes, report.duplicates, report.late, report.tied) == (3, 1, 1, 1)
     told = [("a1", None, False), ("a2", "m1", False), ("b", None, False), ("b0", None, False), ("c", None, False)]
@@ -96,7 +108,7 @@ def test_old_files_beside_new_ones(lake: Lake) -> None:
 
 def test_two_jobs_add_it_once(lake: Lake) -> None:
     for n in range(4):
-        land_records(lake, f"more {n}", [record(f"more {n}")])
+        land(lake, f"more {n}", record(f"more {n}"))
     threads = [threading.Thread(target=compacted, args=(lake,)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -128,7 +140,7 @@ def test_a_key_of_that_name_keeps_its_column(tmp_path: Path) -> None:
     assert (key_columns(keys), masks_column(keys)) == (["masks", "masks_2"], "masks_3")
     lake = new_lake(tmp_path / "lake", keys=KeySchema(KeyAttribute("masks", "S")))
     key = {"masks": {"S": "k"}}
-    land_records(lake, "1", [record("1", body={"Keys": key, "NewImage": key}, _lake={"masks": "m"})])
+    land(lake, "1", record("1", body={"Keys": key, "NewImage": key}, _lake={"masks": "m"}))
     assert compacted(lake).changes == 1
     assert rows(lake, "SELECT masks, masks_2 FROM orders_changes") == [("k", "m")]
     assert fresh_items(lake).keys() == {"k"}
