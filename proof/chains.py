@@ -177,7 +177,9 @@ def least_holes(edges: Sequence[Edge], start: States | None) -> tuple[int, State
         return int(start is not None and before not in start), frozenset((after,))
     found = [_least_holes(some, start) for some in _without_copies(edges)]
     least = min(holes for holes, _ in found)
-    return least, frozenset[int]().union(*(ends for holes, ends in found if holes == least))
+    if least:  # where the hole is among them nobody knows, and so not what they leave
+        return least, frozenset(after for _, after in edges)
+    return 0, frozenset[int]().union(*(ends for holes, ends in found if not holes))
 
 
 def _without_copies(edges: Sequence[Edge]) -> Iterator[Sequence[Edge]]:

@@ -16,10 +16,11 @@ import pytest
 
 import standin
 from ingest.reread import reread
+from lake.engine import connect_engine
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake
 from proof.chains import Link
-from proof.gaps import GapsReport, Settings, find_gaps
+from proof.gaps import _TEXT_HASH, GapsReport, Settings, find_gaps
 from standin.history import same_item
 from tests.lakes import NOW_US, SCHEMA, compacted, land_records, new_lake, only_table, rows
 from tests.records import change, record, s
@@ -220,6 +221,24 @@ def test_keys_of_any_name(tmp_path: Path) -> None:
     assert gaps(lake).unrepaired == 1
 
 
+def test_texts_that_the_engine_hashes_alike_are_told_apart() -> None:
+    """Texts that differ in the eighth byte of two words only: DuckDB's own hash is the same for one pair in 256."""
+    con = connect_engine(1024, 2, extensions=())
+    pairs = con.execute(
+        """SELECT a.range, b.range FROM range(100, 1000) a, range(100, 1000) b WHERE a.range < b.range
+        AND hash(format('CUST#00{}8|ORDER#0000{}219', a.range, a.range + 600))
+          = hash(format('CUST#00{}8|ORDER#0000{}219', b.range, b.range + 600)) LIMIT 20"""
+    ).fetchall()
+    con.execute(_TEXT_HASH)
+    texts = [tuple(f"CUST#00{n}8|ORDER#0000{n + 600}219" for n in pair) for pair in pairs]
+    texts.append(("CUST#006408|ORDER#000076219", "CUST#008408|ORDER#000078219"))
+    for one, other in texts:
+        same, same_here = con.execute(
+            "SELECT hash(a) = hash(b), text_hash(a) = text_hash(b) FROM (SELECT ? AS a, ? AS b)", [one, other]
+        ).fetchall()[0]
+        assert same and not same_here
+
+
 # From loss to proof
 
 
@@ -390,11 +409,17 @@ def tied_little(history: list[Link]) -> bool:
 
 
 def check_holes(table: standin.Table, links: dict[str, list[Link]], report: GapsReport, surface: str) -> None:
-    """Where there is a hole, a change is missing: in the very item, at that time, to the millisecond."""
+    """Where there is a hole, a change is missing: in the very item, at that time, to the millisecond.
+
+    Of tied changes that make a loop a hole may show behind them only: they fit what they should not.
+    """
     known = {link.event_id for history in links.values() for link in history}
     times = {link.event_id: link.created_at_us for history in links.values() for link in history}
     for gap in report.gaps:
         span = times[gap.earlier.event_id] // 1_000, times[gap.later.event_id] // 1_000
+        stream = [link.created_at_us // 1_000 for link in links[gap.item_key] if link.source == "stream"]
+        if len(set(stream)) < len(stream):
+            span = min(stream), span[1]
         if surface == "streams":  # whose times are seconds, rounded down
             span = span[0], span[1] + 1_000
         missing = [
