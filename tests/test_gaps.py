@@ -19,10 +19,11 @@ from ingest.reread import reread
 from lake.engine import connect_engine
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake
+from lake.log import MASKS_SINCE
 from proof.chains import Link
 from proof.gaps import _TEXT_HASH, GapsReport, Settings, find_gaps
 from standin.history import same_item
-from tests.lakes import NOW_US, SCHEMA, compacted, land_records, new_lake, only_table, rows
+from tests.lakes import NOW_US, SCHEMA, compacted, land_records, new_lake, only_table, rows, table
 from tests.records import change, record, s
 from tests.tables import START_US, FakeDynamoDB, Pipeline, check, item
 from tests.test_chains import fewest_holes
@@ -183,6 +184,16 @@ def test_other_masks_are_a_seam(lake: Lake) -> None:
     del made[0][1]["_lake"]["masks"]
     landed(lake, *lossy("1", "2", "3", without=1, name="c"))
     assert told(gaps(lake)) == [("c|1", "c0", "c2", "lost record")], "both without masks"
+
+
+def test_of_before_the_log_told_of_masks_nothing_is_judged_where_there_are_any(lake: Lake) -> None:
+    landed(lake, *lossy("1", "2", "3", without=1))
+    with table(lake, "orders_changes").transaction() as transaction:
+        transaction.set_properties({MASKS_SINCE: "2"})
+    assert (gaps(lake).holes, gaps(lake).seams) == (1, 0)
+    landed(lake, *(one | {"_lake": {"masks": "m1"}} for one in lossy("1", "2", "3", without=1, name="b")))
+    assert told(gaps(lake)) == [("b|1", "b0", "b2", "lost record")]
+    assert gaps(lake).seams == 1
 
 
 def test_records_without_the_image_before_are_not_judged(lake: Lake) -> None:
