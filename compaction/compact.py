@@ -32,7 +32,7 @@ from lake.dead_letters import DeadLetter, sealed
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, TransientError
 from lake.lake import Lake
-from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage, require_same_masked_keys
+from lake.log import ensure_ledger, ensure_log, field_ids, key_columns, lineage, masks_column, require_same_masked_keys
 from lake.masks import MaskKey
 from lake.records import require_little_poison
 from lake.secret import open_mask_key
@@ -273,6 +273,7 @@ class _Job:
               SELECT {", ".join(columns)}, op, make_timestamp(created_at_us) AS event_time, created_at_us,
                 event_id, is_ttl, is_late, is_tied, source, new_image, old_image, {batch}::BIGINT AS batch,
                 sequence_number, shard_id, inputs.uri AS raw_object,
+                masks AS {identifier(masks_column(self.table.keys))},
                 make_timestamp(created_at_us)::DATE AS event_day
               FROM landed JOIN fresh ON landed.rowid = fresh.row_id JOIN inputs ON inputs.object = landed.object
             ) TO {literal(folder)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,

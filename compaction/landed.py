@@ -34,7 +34,7 @@ def create_landed(con: DuckDBPyConnection, table: TableConfig) -> None:
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE landed (verdict TINYINT, object INTEGER, item_key VARCHAR{keys},
         op VARCHAR, created_at_us BIGINT, event_id VARCHAR, new_image VARCHAR, old_image VARCHAR,
-        is_ttl BOOLEAN, source VARCHAR, sequence_number VARCHAR, shard_id VARCHAR)"""
+        is_ttl BOOLEAN, source VARCHAR, sequence_number VARCHAR, shard_id VARCHAR, masks VARCHAR)"""
     )
 
 
@@ -96,7 +96,7 @@ def _select(
           AND cast_time::VARCHAR = time_text THEN cast_time END AS time_value,
         CASE WHEN lake IS NULL THEN 'stream'
           ELSE coalesce(json_extract_string(lake, '/source'), 'stream') END AS source,
-        {_lake_text("masks") + " AS masks," if table.masks else ""}
+        {_lake_text("masks")} AS masks,
         {_lake_text("shard_id")} AS shard_id, {_lake_text("sequence_number")} AS arrived_as,
         trim(number_json, '"') AS number, {once.format('"keys"')} AS keys_once,
         {once.format("new_raw")} AS new_image, {once.format("old_raw")} AS old_image,
@@ -115,7 +115,7 @@ def _select(
       coalesce(op = 'REMOVE' AND {_is_ttl()}, false) AS is_ttl, source,
       CASE WHEN source <> 'stream' THEN NULL
         {"WHEN true THEN lpad(number, 40, '0')" if table.surface == "streams" else ""}
-        ELSE arrived_as END AS sequence_number, shard_id
+        ELSE arrived_as END AS sequence_number, shard_id, nullif(masks, '') AS masks
     FROM keyed"""
 
 

@@ -93,7 +93,7 @@ def _letter(staged: StagedObject, piece: Piece, fault: PoisonError, table: str |
 
 def _columns(change: Change) -> tuple[Any, ...]:
     """A change as `landed` has it, behind the verdict and the object."""
-    place = (change.source, change.sequence_number, change.shard_id)
+    place = (change.source, change.sequence_number, change.shard_id, change.masks)
     images = (change.new_image, change.old_image)
     what = (change.op, change.created_at_us, change.event_id, *images, change.is_ttl)
     return (str(change.item_key), *change.item_key.parts, *what, *place)

@@ -16,6 +16,7 @@ from dynalake.commands import (
     dead_letters,
     demo,
     explain,
+    gaps,
     init,
     redrive,
     refresh,
@@ -36,22 +37,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (
-    init,
-    add_table,
-    consume,
-    backfill,
-    compact,
-    refresh,
-    watch,
-    sql,
-    verify,
-    explain,
-    status,
-    dead_letters,
-    redrive,
-    demo,
-):
+MODULES = (
+    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, dead_letters,
+    redrive, demo,
+)  # fmt: skip
+for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
 
 

@@ -21,7 +21,7 @@ class Change:
 
     `created_at_us` is UTC microseconds since 1970; the images are DynamoDB JSON text with binary encoded
     once; `sequence_number` orders changes of native Streams (40 digits, zero-padded) and is mere
-    provenance on KDS, where AWS gives no order but the time.
+    provenance on KDS, where AWS gives no order but the time. `masks` tells under which masks it landed.
     """
 
     item_key: ItemKey
@@ -34,6 +34,7 @@ class Change:
     source: Source = "stream"
     sequence_number: str | None = None
     shard_id: str | None = None
+    masks: str | None = None
 
     @property
     def is_tombstone(self) -> bool:

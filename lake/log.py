@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -21,15 +22,18 @@ from pyiceberg.types import (
 )
 
 from lake import layout
-from lake.catalog import create_table
+from lake.catalog import catalog_faults, create_table
 from lake.config import TableConfig
-from lake.errors import ConfigError
+from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.keys import KeySchema
 from lake.masks import masked_keys
-from lake.sql import identifier
+from lake.sql import empty_rows, identifier
+from lake.tables import batch_of, column_types, scan_sql
 
 DAY_FIELD_ID = 1000
 MASKED_KEYS = "dynalake.masked_keys"
+MASKS_SINCE = "dynalake.masks_since"  # of a log made before: the first batch of which the masks are known
+ATTEMPTS_MAX = 10  # at a column that is missing, while others commit
 IMAGES = ("new_image", "old_image")
 _RESERVED = {"event_day", "key_0", "key_1"}  # the partition's name, and parameters of `orders_history`
 _BEFORE_KEYS: tuple[tuple[str, IcebergType], ...] = (("item_key", StringType()),)
@@ -60,16 +64,74 @@ def key_columns(keys: KeySchema) -> list[str]:
     return columns
 
 
+def masks_column(keys: KeySchema) -> str:
+    """The log's column for the masks that a change landed under.
+
+    It came when there were logs already: so it is the one of ours that gives way where a key has its name.
+    """
+    taken = {name for name, _ in (*_BEFORE_KEYS, *_AFTER_KEYS)} | _RESERVED
+    return layout.unique_name("masks", taken | set(key_columns(keys)))
+
+
+def masks_since(log: Table) -> int:
+    """The first batch whose masks the log tells: of changes before that nobody knows which they bore."""
+    return int(log.properties.get(MASKS_SINCE, "0"))
+
+
 def ensure_log(catalog: Catalog, table: TableConfig) -> Table:
-    """The change log of a table, made where there is none yet. N keys are text there, B keys binary."""
+    """The change log of a table with all its columns, for a job to write: made, or added to, where it is not so yet.
+
+    Raises LakeError.
+    """
+    name = masks_column(table.keys)
+    for _ in range(ATTEMPTS_MAX):
+        log = open_log(catalog, table)
+        if name in log.schema().column_names:
+            return log
+        with suppress(CommitConflict, CommitStateUnknown):  # another job may have added it: looked at anew
+            _add_masks(log, name)
+    raise TransientError(
+        "add column to", layout.log_table(table.name), expected=f"a commit within {ATTEMPTS_MAX} attempts",
+        got="other jobs committing all the while", remedy="Run it again",
+    )  # fmt: skip
+
+
+def _add_masks(log: Table, name: str) -> None:
+    """Adds the column to a log made before there was one: a change of the schema alone, no file is written anew."""
+    with catalog_faults("add column to", log.name()[-1]):
+        transaction = log.transaction()
+        with transaction.update_schema() as update:
+            update.add_column(name, StringType())
+        transaction.set_properties({MASKS_SINCE: str(batch_of(log) + 1)})
+        transaction.commit_transaction()
+
+
+def changes_sql(log: Table, table: TableConfig) -> str:
+    """SQL for the rows of the pinned version of a log, with all columns of today: NULL where it was made before."""
+    snapshot = log.current_snapshot()
+    schema_id = None if snapshot is None else snapshot.schema_id
+    schema = log.schema() if schema_id is None else log.schemas()[schema_id]
+    name = masks_column(table.keys)
+    if name in schema.column_names:
+        return scan_sql(log)
+    types = column_types(log) | {name: "VARCHAR"}
+    return f"({empty_rows(types)} UNION ALL BY NAME SELECT * FROM {scan_sql(log)})"
+
+
+def open_log(catalog: Catalog, table: TableConfig) -> Table:
+    """The change log of a table, for a reader: as it is, made where there is none yet.
+
+    N keys are text there, B keys binary.
+    """
     keys = [
         (column, BinaryType() if attribute.kind == "B" else StringType(), f"{attribute} of DynamoDB")
         for column, attribute in zip(key_columns(table.keys), table.keys.attributes, strict=True)
     ]
     ours = [[(name, kind, None) for name, kind in group] for group in (_BEFORE_KEYS, _AFTER_KEYS)]
+    masks: tuple[str, IcebergType, None] = (masks_column(table.keys), StringType(), None)
     fields = [
         NestedField(n, name, kind, required=False, doc=doc)
-        for n, (name, kind, doc) in enumerate([*ours[0], *keys, *ours[1]], start=1)
+        for n, (name, kind, doc) in enumerate([*ours[0], *keys, *ours[1], masks], start=1)
     ]
     return create_table(
         catalog,

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -61,7 +61,7 @@ def settle_instants(changes: Iterable[Change], surface: Surface = "kds") -> Iter
             yield Instant(numbered, ("sequence number",) if len(numbered) > 1 else ())
         return
     before: Change | None = None
-    for together in _instants(changes):
+    for together in instants(changes):
         instant = _settle(together, before)
         yield instant
         before = instant.changes[-1]
@@ -106,8 +106,18 @@ def _streams_order(change: Change) -> tuple[int, str, str]:
     return (change.created_at_us, change.sequence_number or "", change.event_id)
 
 
-def _instants(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Groups of changes, sorted by time, that no clock tells apart."""
+class Timed(Protocol):
+    """What has a time, in microseconds."""
+
+    @property
+    def created_at_us(self) -> int: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def instants(changes: Iterable[T]) -> Iterator[list[T]]:
+    """Groups of an item's changes, sorted by time, that no clock tells apart."""
     for _, millisecond in groupby(changes, key=lambda change: change.created_at_us // 1000):
         group = list(millisecond)
         if any(change.created_at_us % 1000 == 0 for change in group):

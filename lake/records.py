@@ -127,6 +127,7 @@ def decode_record(record: dict[str, Any], table: TableRules, now_us: int) -> Cha
         source=source,
         sequence_number=sequence,
         shard_id=_text_or_none(lake.get("shard_id")),
+        masks=_text_or_none(lake.get("masks")) or None,
     )
 
 

@@ -84,14 +84,14 @@ def data_files(table: Table, column: str) -> list[LogFile]:
 
 def files_sql(table: Table, files: list[str]) -> str:
     """SQL for the rows of some of a table's files, or of none."""
-    return parquet_sql(files) if files else f"({empty_rows(_column_types(table))})"
+    return parquet_sql(files) if files else f"({empty_rows(column_types(table))})"
 
 
 def scan_sql(table: Table) -> str:
     """SQL for the rows of the pinned version of a table."""
     snapshot = table.current_snapshot()
     if snapshot is None:
-        return f"({empty_rows(_column_types(table))})"
+        return f"({empty_rows(column_types(table))})"
     for manifest in snapshot.manifests(table.io):  # DuckDB's extension ends the process where one is not whole
         path = local_path(manifest.manifest_path)
         if is_s3(path):
@@ -103,7 +103,8 @@ def scan_sql(table: Table) -> str:
     return f"iceberg_scan({literal(local_path(table.metadata_location))})"
 
 
-def _column_types(table: Table) -> dict[str, str]:
+def column_types(table: Table) -> dict[str, str]:
+    """The types of a table's columns in DuckDB, as it would read them."""
     names = {"string": "VARCHAR", "long": "BIGINT", "binary": "BLOB"}
     return {field.name: names.get(str(field.field_type), str(field.field_type)) for field in table.schema().fields}
 

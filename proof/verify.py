@@ -104,9 +104,10 @@ def _sampled_keys(lake: Lake, table: TableConfig, settings: Settings) -> list[st
     assert settings.sample is not None
     view = open_view(lake, table, settings.memory_mb, settings.threads)
     with engine_faults("verify"), closing(view.con) as con:
+        salt, below = settings.rng.randrange(1 << 62), round(settings.sample * HASHES)
         rows = con.execute(
-            f"""SELECT _item_key FROM {identifier(table.name)} WHERE _item_key IS NOT NULL
-            AND md5_number_lower(_item_key || '{settings.rng.randrange(1 << 62)}') % {HASHES} < {round(settings.sample * HASHES)}"""
+            f"""SELECT _item_key FROM {identifier(table.name)}
+            WHERE md5_number_lower(_item_key || '{salt}') % {HASHES} < {below}"""
         )
         return [key for (key,) in rows.fetchall()]
 

@@ -19,7 +19,7 @@ from lake.current import IS_WINNER, find_tail_winners, find_winners, latest_sql,
 from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults, use_s3
 from lake.keys import KeyAttribute
 from lake.lake import Lake
-from lake.log import ensure_log
+from lake.log import changes_sql, open_log
 from lake.projection import projected, seen_attributes
 from lake.sql import empty_rows, identifier, item_key_sql
 from lake.state import columns_of, ensure_state, is_made_from, own_columns
@@ -45,8 +45,8 @@ def connect(lake: Lake, memory_mb: int = 4096, threads: int | None = None) -> Du
 
 def _register(con: DuckDBPyConnection, catalog: Catalog, table: TableConfig) -> None:
     # The state first: a log read later covers at least what the state does.
-    state, log = ensure_state(catalog, table), ensure_log(catalog, table)
-    changes = scan_sql(log)
+    state, log = ensure_state(catalog, table), open_log(catalog, table)
+    changes = changes_sql(log, table)
     con.execute(f"CREATE TEMP VIEW {identifier(table.name + '_changes')} AS FROM {changes}")
     columns = _fresh(con, table, state, log)
     con.execute(_as_of(table, changes, columns))

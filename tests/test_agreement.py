@@ -176,7 +176,7 @@ def insert(con: duckdb.DuckDBPyConnection, table: TableConfig, changes: list[Cha
     create_landed(con, table)
     for c in changes:
         con.execute(
-            "INSERT INTO landed VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO landed VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
             [
                 *(TAKEN, str(c.item_key), str(c.item_key), c.op, c.created_at_us, c.event_id),
                 *(c.new_image, c.old_image, c.is_ttl, c.source, c.sequence_number),

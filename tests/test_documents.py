@@ -38,6 +38,7 @@ from lake.config import TableConfig
 from lake.dead_letters import DeadLetter
 from lake.lake import open_lake
 from lake.log import ensure_ledger, ensure_log, key_columns
+from proof.gaps import Gap, GapsReport, ImageDifference, Told
 from proof.report import Report
 from queries.status import table_status
 from standin.server import AwsStandIn
@@ -45,7 +46,7 @@ from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT
 
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
-RUN = ("README.md", "docs/capture.md", "docs/explain.md", "docs/operations.md", "docs/redrive.md", "docs/tables.md")
+RUN = ("README.md", *(f"docs/{name}.md" for name in ("capture", "explain", "operations", "proof", "redrive", "tables")))
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -229,16 +230,8 @@ def test_columns_counts_and_reasons_are_documented(folder: Path) -> None:
     catalog, table = open_catalog(lake), TableConfig("orders", "orders", SCHEMA)
     schemas = (ensure_log(catalog, table).schema(), ensure_ledger(catalog, table).schema())
     names = {field.name for schema in schemas for field in schema.fields} - set(key_columns(SCHEMA)) | set(OURS)
-    reports = (
-        CompactReport,
-        RefreshReport,
-        BackfillReport,
-        ExportReport,
-        RedriveReport,
-        Report,
-        DeadLetter,
-        ShardProgress,
-    )
+    jobs = (CompactReport, RefreshReport, BackfillReport, ExportReport, RedriveReport)
+    reports: tuple[Any, ...] = (*jobs, Report, DeadLetter, ShardProgress, GapsReport, Gap, Told, ImageDifference)
     names |= {field.name for kind in reports for field in fields(kind)}
     names |= set(table_status(open_lake(folder / "lake"))[0])
     sources = text_of([path for folder in ("lake", "compaction", "ingest") for path in ROOT.glob(f"{folder}/*.py")])
