@@ -47,6 +47,7 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python benchmarks/compact.py --records $(RECORDS)
 	$(BIN)/python -m benchmarks.backfill --items $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.capture --records $$(($(RECORDS) / 5))
+	$(BIN)/python -m benchmarks.proof --items $$(($(RECORDS) / 5))
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
 	rm -rf .venv .venv-servers .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
