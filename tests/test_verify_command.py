@@ -65,7 +65,7 @@ def test_a_lake_that_is_not_equal(lake: Lake, table: Any) -> None:
     ended = run(lake, "--wait", "0", "--workers", "3")
     assert ended.fault == (
         "dynalake: verify orders; expected 40 items as in the table; found 1 missing in the lake, 1 extra in the "
-        "lake, 1 differs. What the lake never saw: dynalake backfill orders\n"
+        "lake, 1 differs. What the lake never saw: dynalake backfill orders, or verify --repair\n"
     )
     rows = [line.split("│")[1:-1] for line in ended.out.splitlines() if "i03|1" in line]
     assert [cell.strip() for cell in rows[0]] == ["i03|1", "differs", "n", '{"N":"7"}', '{"N":"3.50"}']
