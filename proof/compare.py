@@ -29,7 +29,7 @@ from proof.scan import Progress, Scanned
 from proof.values import same_text
 from proof.view import View
 
-PART_ROWS = 250_000  # of each account in one part, about: some 100 bytes each
+PART_ROWS_A_MB = 500  # of memory, of each account in one part, about: some 100 bytes each
 PARTS_MAX = 1_024
 ROWS_AT_ONCE = 256
 _ACCOUNTS = ("in_table", "in_state", "op", "created_at_us", "is_kept", "in_log", "last_op", "last_us")
@@ -50,24 +50,32 @@ class Compared:
 
 
 def compare(
-    view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, folder: Path, progress: Progress
+    view: View,
+    table: TableConfig,
+    scanned: Scanned,
+    evidence: Evidence,
+    folder: Path,
+    memory_mb: int,
+    progress: Progress,
 ) -> Compared:
     """Holds all items of the scan, all rows of the view and all items of the log against each other.
 
     Where the scan was of chosen items, only these. Writes `reads` and `findings`.
     """
-    comparison = _Comparison(view, table, scanned, evidence, folder)
+    comparison = _Comparison(view, table, scanned, evidence, folder, memory_mb)
     keyless = check_rows(view, table, comparison.chosen("_item_key"), scanned.items, evidence, progress)
     compared = comparison.run()
     return replace(compared, compared=compared.compared + keyless)
 
 
 class _Comparison:
-    def __init__(self, view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, folder: Path) -> None:
+    def __init__(
+        self, view: View, table: TableConfig, scanned: Scanned, evidence: Evidence, folder: Path, memory_mb: int
+    ) -> None:
         self._con, self._table, self._scanned, self._evidence = view.con, table, scanned, evidence
         self._view, self._log = identifier(table.name), identifier(f"{table.name}_changes")
         self._tail = identifier(f"{table.name} tail")
-        self._folder, self._parts = folder, 1
+        self._folder, self._memory_mb, self._parts = folder, memory_mb, 1
         self._con.create_function("spelling", _spelling, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
 
     def chosen(self, key: str, word: str = "WHERE") -> str:
@@ -76,7 +84,7 @@ class _Comparison:
 
     def run(self) -> Compared:
         rows = self._count(f"SELECT count(*) FROM {self._view} {self.chosen('_item_key')}")
-        self._parts = max(1, min(PARTS_MAX, max(rows, self._scanned.items) // PART_ROWS))
+        self._parts = max(1, min(PARTS_MAX, int(max(rows, self._scanned.items) / (self._memory_mb * PART_ROWS_A_MB))))
         accounts = [
             self._parted("table", f"SELECT item_key, {_DIGEST.format('image')} AS digest FROM {self._scanned.sql}"),
             self._parted(
@@ -85,32 +93,33 @@ class _Comparison:
                 _created_at_us AS created_at_us, _expired_at IS NOT NULL AS is_kept
                 FROM {self._view} {self.chosen("_item_key")}""",
             ),
-            self._parted("log", self._last_of_log()),
+            self._parted("log", self._changes_of_log()),
         ]
         compared = equal = in_lake = 0
         for n in range(self._parts):
-            counts = self._compare_part(*(account(n) for account in accounts))
+            in_table, in_state, in_log = (account(n) for account in accounts)
+            counts = self._compare_part(in_table, in_state, self._last_of_log(in_log))
             compared, equal, in_lake = compared + counts[0], equal + counts[1], in_lake + counts[2]
         equal += self._compare_unlike()
         self._read_suspects()
         in_tail = self._count(f"SELECT count(*) FROM {self._tail} WHERE {LIVES} {self.chosen('_item_key', 'AND')}")
         return Compared(in_lake, in_tail, compared, equal)
 
-    def _last_of_log(self) -> str:
-        """SQL for what the log's last change of each item leaves; of several at one time any, to be looked at closely.
+    def _changes_of_log(self) -> str:
+        """SQL for every change in the log, with what it leaves of its item: `digest` is NULL where that is nothing."""
+        kept = "old_image" if self._table.ttl == "keep" else "NULL"  # else half of the log need not be read
+        left = f"CASE WHEN op <> 'REMOVE' THEN new_image WHEN is_ttl THEN {kept} END"
+        number = "sequence_number, event_id, " if self._table.surface == "streams" else ""
+        return f"""SELECT item_key, created_at_us, {number}op, {_DIGEST.format(left)} AS digest
+          FROM {self._log} {self.chosen("item_key")}"""
 
-        `digest` is NULL where nothing is left.
-        """
+    def _last_of_log(self, changes: str) -> str:
+        """SQL for the last change of each item; of several at one time any, to be looked at closely."""
         order = "created_at_us"
         if self._table.surface == "streams":
             order = "(created_at_us, coalesce(sequence_number, ''), event_id)"
-        kept = (
-            "old_image" if self._table.ttl == "keep" else "NULL"
-        )  # else old images, half of the log, need not be read
-        left = f"CASE WHEN op <> 'REMOVE' THEN new_image WHEN is_ttl THEN {kept} END"
-        return f"""SELECT item_key, max(created_at_us) AS last_us, arg_max(op, {order}) AS op,
-          arg_max_null({_DIGEST.format(left)}, {order}) AS digest
-          FROM {self._log} {self.chosen("item_key")} GROUP BY item_key"""
+        return f"""(SELECT item_key, max(created_at_us) AS last_us, arg_max(op, {order}) AS op,
+          arg_max_null(digest, {order}) AS digest FROM {changes} GROUP BY item_key)"""
 
     def _parted(self, name: str, rows: str) -> Callable[[int], str]:
         """Writes an account to scratch, in parts by a hash of the key; gives SQL for one of them."""

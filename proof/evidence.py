@@ -204,10 +204,10 @@ class Evidence:
         """The first ones by item key."""
         tail = identifier(f"{self._table.name} tail")
         rows = self.con.execute(
-            f"""SELECT item_key, kind, attributes, item_key IN (SELECT _item_key FROM {tail}) FROM (
-              SELECT item_key, min(kind) AS kind, arg_min(attributes, (kind, attributes)) AS attributes
-              FROM evidence.findings GROUP BY item_key ORDER BY item_key LIMIT {limit})
-            ORDER BY item_key"""
+            f"""WITH first AS MATERIALIZED (
+              SELECT item_key, min(kind) AS kind FROM evidence.findings GROUP BY 1 ORDER BY 1 LIMIT {limit})
+            SELECT item_key, kind, min(attributes), item_key IN (SELECT _item_key FROM {tail})
+            FROM evidence.findings SEMI JOIN first USING (item_key, kind) GROUP BY item_key, kind ORDER BY item_key"""
         ).fetchall()
         return tuple(
             Difference(

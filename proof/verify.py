@@ -125,7 +125,13 @@ class _Proof:
         with engine_faults("verify"):
             try:
                 compared = compare(
-                    self._open(), self._table, self._scanned, self._evidence, self._folder, self._settings.progress
+                    self._open(),
+                    self._table,
+                    self._scanned,
+                    self._evidence,
+                    self._folder,
+                    self._settings.memory_mb,
+                    self._settings.progress,
                 )
                 compared, waited = self._settle(compared)
                 self._evidence.conclude()

@@ -231,7 +231,7 @@ def test_many_parts_are_as_one(tmp_path: Path, surface: Any, monkeypatch: pytest
     source = FakeDynamoDB(items, START_US + 60_000_000)
     whole = check(pipeline.lake, source, 0, limit=1000)
     assert whole.differing
-    monkeypatch.setattr("proof.compare.PART_ROWS", 10)
+    monkeypatch.setattr("proof.compare.PART_ROWS_A_MB", 0.01)
     parts = check(pipeline.lake, source, 0, limit=1000)
     assert in_parts(parts) == in_parts(whole)
     assert {d.item_key: d.kind for d in parts.differences} == {d.item_key: d.kind for d in whole.differences}
