@@ -15,6 +15,7 @@ import hashlib
 import json
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -131,7 +132,7 @@ def _letters(uri: str, path: Path) -> Iterator[DeadLetter]:
             for line in lines:
                 fields = json.loads(line)
                 yield DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise LakeError(
             "read dead letters", uri, expected="a file that is whole", got=str(fault),
             remedy="Move it away; compact --reread of its raw object writes it anew",
