@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from ingest.failures import documents_in, parse_failure
 from lake.lake import Lake
 from standin.server import AwsStandIn
 from tests.commands import dynalake
-from tests.lakes import new_lake
+from tests.lakes import compacted, new_lake
 from tests.records import text
-from tests.redriving import Told, from_objects
+from tests.redriving import Told, capture, from_objects
 from tests.test_handlers import event
 from tests.test_redrive import landed
 from tests.test_redrive_streams import fill, of_records, queue, taken, waiting
@@ -52,7 +53,7 @@ def test_what_stands_before_a_cut_is_taken(lake: Lake, tmp_path: Path) -> None:
 def test_numbers_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for number in ("9" * 5_000, "٣", '1","masks":"x'):
-        batch = event("lambda_kinesis_failure")
+        batch: Any = event("lambda_kinesis_failure")
         batch["KinesisBatchInfo"]["startSequenceNumber"] = number
         with pytest.raises(ValueError, match="is no number"):
             parse_failure(batch)
@@ -65,7 +66,7 @@ def test_a_payload_that_is_not_the_whole_event(aws: AwsStandIn, lake: Lake) -> N
     """The stream still tells; where it does not, the batch is not taken for done."""
     arn, shard_id, records = fill(aws, 10)
     batch = of_records(arn, shard_id, records)
-    given = [
+    given: list[dict[str, Any]] = [
         {"eventSource": "aws:kinesis", "eventID": f"{shard_id}:1", "eventSourceARN": arn,
          "kinesis": {"data": base64.b64encode(one["Data"]).decode(), "sequenceNumber": one["SequenceNumber"],
                      "approximateArrivalTimestamp": 1.7e9}}
@@ -114,3 +115,13 @@ def test_damaged_letters_are_told_in_a_line(lake: Lake) -> None:
     path.write_bytes(data)
     assert "a file that is whole" in dynalake(lake.root, "redrive").fault
     assert "a file that is whole" in dynalake(lake.root, "dead-letters").fault
+
+
+def test_arguments_that_say_nothing(lake: Lake) -> None:
+    for option in ("--from", "--queue"):
+        outcome = dynalake(lake.root, "redrive", option, "")
+        assert outcome.code == 2 and "found an empty text" in outcome.errors
+    capture(lake, [text("e1")])
+    compacted(lake)
+    outcome = dynalake(lake.root, "explain", "orders", "--no-table", "\udcff", "x")
+    assert outcome.code == 2 and "surrogates not allowed" in outcome.errors
