@@ -100,7 +100,7 @@ class Redrive:
         places = [self._lake.dead_letters] if tables is None else [self._lake.place(folder) for folder in folders]
         for n, place in enumerate(places):
             for letter in read_dead_letters(place):
-                if letter.id in self._done:
+                if letter.redrive_id in self._done:
                     continue
                 try:
                     decision = self._again(letter)
@@ -111,7 +111,7 @@ class Redrive:
                 if names is not None and is_unknown and decision.table not in names:
                     continue
                 self._report.letters += 1
-                self._add(letter.id, letter.place, decision)
+                self._add(letter.redrive_id, letter.place, decision)
         self._sink.flush()
 
     def _again(self, letter: DeadLetter) -> Line | DeadLetter:

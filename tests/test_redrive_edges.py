@@ -14,11 +14,11 @@ from ingest.failures import documents_in, parse_failure
 from lake.lake import Lake
 from standin.server import AwsStandIn
 from tests.commands import dynalake
-from tests.lakes import compacted, new_lake
+from tests.lakes import compacted, land_records, new_lake
 from tests.records import text
-from tests.redriving import Told, capture, from_objects
+from tests.redriving import Told, capture, from_objects, open_letters, redrive
 from tests.test_handlers import event
-from tests.test_redrive import landed
+from tests.test_redrive import compacted_early, landed
 from tests.test_redrive_streams import fill, of_records, queue, taken, waiting
 
 
@@ -125,3 +125,12 @@ def test_arguments_that_say_nothing(lake: Lake) -> None:
     compacted(lake)
     outcome = dynalake(lake.root, "explain", "orders", "--no-table", "\udcff", "x")
     assert outcome.code == 2 and "surrogates not allowed" in outcome.errors
+
+
+def test_what_is_refused_behind_a_redrive_is_open_again(lake: Lake) -> None:
+    """The job that compacts may be of an older version, or its clock be wrong; then that is mended."""
+    land_records(lake, "a", [text("e1")])
+    for _ in range(3):
+        assert compacted_early(lake) == 1 and open_letters(lake) == 1
+        assert redrive(lake).landed == 1 and open_letters(lake) == 0 and redrive(lake).letters == 0
+    assert compacted(lake).changes == 1 and open_letters(lake) == 0
