@@ -14,6 +14,7 @@ import binascii
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import msgspec
 DOCUMENT_BYTES_MAX = 32 << 20  # an event is 6 MB at most, and grows by a half or so as an escaped text
 _BATCHES: dict[str, Literal["kinesis", "streams"]] = {"KinesisBatchInfo": "kinesis", "DDBStreamBatchInfo": "streams"}
 _TEXTS = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
+_NUMBER = re.compile(r"[0-9]{1,129}")  # a sequence number, as long as Kinesis has them
 _json = json.JSONDecoder()
 
 
@@ -91,7 +93,7 @@ def parse_failure(document: Any) -> FailedBatch | FailedRecord:
 def _batch(document: dict[str, Any], info: Any, surface: Literal["kinesis", "streams"]) -> FailedBatch:
     if not isinstance(info, dict) or not all(isinstance(info.get(name), str) and info[name] for name in _TEXTS):
         raise ValueError(f"without one of {', '.join(_TEXTS)}")
-    if not (info["startSequenceNumber"].isdecimal() and info["endSequenceNumber"].isdecimal()):
+    if not (_NUMBER.fullmatch(info["startSequenceNumber"]) and _NUMBER.fullmatch(info["endSequenceNumber"])):
         raise ValueError("with a sequence number that is no number")
     size, payload, events = info.get("batchSize"), document.get("payload"), None
     if isinstance(payload, str):
@@ -111,8 +113,9 @@ def _record(fields: dict[str, Any]) -> FailedRecord:
         raise ValueError("a rawData that is no base64") from fault
     number = fields.get("sequencenumber")
     is_landed = "datacatalogtable" in fields or "lasterrorcode" in fields  # the conversion comes behind the function
-    return FailedRecord(data, _time_us(fields.get("arrivaltimestamp")), number if isinstance(number, str) else "",
-                        is_landed)  # fmt: skip
+    if not (isinstance(number, str) and _NUMBER.fullmatch(number)):
+        number = ""
+    return FailedRecord(data, _time_us(fields.get("arrivaltimestamp")), number, is_landed)
 
 
 def _time_us(value: Any) -> int:
@@ -128,7 +131,7 @@ def _time_us(value: Any) -> int:
 def _decoded(text: str, fault: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise ValueError(fault) from None
 
 
@@ -138,15 +141,13 @@ def documents_in(path: Path) -> Iterator[Any]:
     For what cannot be read a ValueError stands among them; the rest goes on behind it.
     """
     try:
-        with _opened(path) as file:
-            whole = file.read(DOCUMENT_BYTES_MAX + 1)
-        if len(whole) <= DOCUMENT_BYTES_MAX:
-            try:
-                yield msgspec.json.decode(whole)
-                return
-            except (msgspec.DecodeError, RecursionError):
-                pass
-        del whole
+        whole = _whole(path)
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
+        pass  # more than one, or damaged: what stands before the damage is given
+    else:
+        yield whole
+        return
+    try:
         with _opened(path) as file:
             while line := file.readline(DOCUMENT_BYTES_MAX):
                 if len(line) < DOCUMENT_BYTES_MAX:
@@ -157,6 +158,15 @@ def documents_in(path: Path) -> Iterator[Any]:
                     line = file.readline(DOCUMENT_BYTES_MAX)
     except (OSError, EOFError, zlib.error) as fault:
         yield ValueError(f"it breaks off, or cannot be read: {fault}")
+
+
+def _whole(path: Path) -> Any:
+    """A file that is one document. Raises what tells that it is not."""
+    with _opened(path) as file:
+        text = file.read(DOCUMENT_BYTES_MAX + 1)
+    if len(text) > DOCUMENT_BYTES_MAX:
+        raise ValueError("too long for one document")
+    return msgspec.json.decode(text)
 
 
 def _documents(line: bytes) -> Iterator[Any]:

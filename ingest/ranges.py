@@ -19,15 +19,16 @@ from ingest.failures import FailedBatch
 from ingest.kinesis import RECORDS_MAX, Answer, IteratorExpired, Kinesis, PositionUnknown, ShardGone
 from ingest.leases import TRIM_HORIZON
 from lake.aws import answer_of, aws_client, aws_faults, error_code, take_as_text
-from lake.errors import LakeError
+from lake.errors import ConfigError, LakeError, TransientError
 
 EMPTY_ANSWERS_MAX = 10  # in a row: an answer may be empty though there is more
+ARN_COLONS = 5
 EMPTY_SECONDS = 0.25  # before the next: five reads of a shard a second are allowed
 STREAMS_RECORDS_MAX = 1_000  # of one answer, as AWS has it
 
 
 class RecordsMissing(LakeError):
-    """Records of the range are no more in the stream, or cannot be; those that are were given."""
+    """Records of the range are no more in the stream, or it cannot be read; those that were read were given."""
 
 
 class _Stream(Protocol):
@@ -37,13 +38,16 @@ class _Stream(Protocol):
 
 
 def read_range(batch: FailedBatch, sleep: Callable[[float], None] = time.sleep) -> Iterator[list[StreamRecord]]:
-    """The records of a batch in their order, an answer at a time. Raises RecordsMissing at the end, LakeError."""
-    stream: _Stream = NativeStream(batch.stream_arn) if batch.surface == "streams" else _kinesis(batch.stream_arn)
+    """The records of a batch in their order, an answer at a time.
+
+    Raises RecordsMissing at the end, also where AWS does not let this stream be read; TransientError.
+    """
     first, last, found = int(batch.first), int(batch.last), 0
     newest: int | None = None
     oldest: int | None = None
     why = ""
     try:
+        stream = _stream(batch)
         for records in _answers(stream, batch, sleep):
             after = first - 1 if newest is None else newest  # reading may begin anew in between
             ours = [one for one in records if after < int(one.sequence_number) <= last]
@@ -56,6 +60,11 @@ def read_range(batch: FailedBatch, sleep: Callable[[float], None] = time.sleep) 
                 break
     except (ShardGone, PositionUnknown) as fault:
         why = f" ({fault.got})"
+    except TransientError:
+        raise
+    except LakeError as fault:
+        raise RecordsMissing("read again", batch.place, expected=fault.expected or "a stream that may be read",
+                             got=fault.got, remedy=fault.remedy) from fault  # fmt: skip
     if oldest == first and newest == last and found >= batch.records:
         return
     missing = max(batch.records - found, 1)
@@ -67,8 +76,15 @@ def read_range(batch: FailedBatch, sleep: Callable[[float], None] = time.sleep) 
     )  # fmt: skip
 
 
-def _kinesis(arn: str) -> Kinesis:
-    return Kinesis(arn, aws_client("kinesis"))  # whose attempts are as many as everywhere
+def _stream(batch: FailedBatch) -> _Stream:
+    """Raises ConfigError where it is of another Region than clients are: there it would look as if it were gone."""
+    arn, is_native = batch.stream_arn, batch.surface == "streams"
+    client = aws_client("dynamodbstreams" if is_native else "kinesis")  # whose attempts are as many as everywhere
+    region = arn.split(":")[3] if arn.count(":") >= ARN_COLONS else client.meta.region_name
+    if region != client.meta.region_name:
+        raise ConfigError("read again", arn, expected=f"clients of {region}", got=f"of {client.meta.region_name}",
+                          remedy=f"Run it again with AWS_REGION={region} AWS_DEFAULT_REGION={region}")  # fmt: skip
+    return NativeStream(arn, client) if is_native else Kinesis(arn, client)
 
 
 def _answers(stream: _Stream, batch: FailedBatch, sleep: Callable[[float], None]) -> Iterator[list[StreamRecord]]:
@@ -92,7 +108,7 @@ def _answers(stream: _Stream, batch: FailedBatch, sleep: Callable[[float], None]
             yield list(answer.records)
             position, is_inclusive, empty = answer.records[-1].sequence_number, False, 0
         else:
-            empty += 1
+            empty += answer.behind_ms == 0  # else there is more, behind a stretch of the shard that holds nothing
             sleep(EMPTY_SECONDS)
         iterator = answer.next_iterator
         if iterator is None:
@@ -110,8 +126,8 @@ _RECORDS = msgspec.json.Decoder(_Records)
 class NativeStream:
     """A native DynamoDB stream by its ARN; records come as a Lambda function is given them."""
 
-    def __init__(self, arn: str) -> None:
-        self._arn, self._client = arn, aws_client("dynamodbstreams")
+    def __init__(self, arn: str, client: Any) -> None:
+        self._arn, self._client = arn, client
         take_as_text(self._client, "dynamodb-streams", "GetRecords")
 
     def iterator(self, shard_id: str, position: str, is_inclusive: bool = False) -> str:

@@ -74,6 +74,10 @@ class Sink(Protocol):
         """Raises LakeError where what was added is not safe by now."""
 
 
+class SealUnreadable(LakeError):
+    """A sealed letter that the lake's secret does not open: the others may."""
+
+
 class Redrive:
     """One run. `done` are the ids of what was redriven before; whatever this one takes is added by its sink."""
 
@@ -89,21 +93,25 @@ class Redrive:
     def letters(self, tables: Sequence[TableConfig] | None) -> None:
         """Redrives the dead letters of some tables and, as far as they prove to be theirs, of none; or all there are.
 
-        Raises LakeError, also where sealed letters cannot be opened.
+        Raises LakeError, also where there is no secret to open sealed letters with; one that is damaged is told.
         """
         names = None if tables is None else {table.dynamodb_name for table in tables}
         folders = [layout.dead_letter_folder(table.name) for table in tables or ()] + [layout.dead_letter_folder(None)]
         places = [self._lake.dead_letters] if tables is None else [self._lake.place(folder) for folder in folders]
         for n, place in enumerate(places):
             for letter in read_dead_letters(place):
-                if letter.id in self._done:
+                if letter.redrive_id in self._done:
                     continue
-                decision = self._again(letter)
+                try:
+                    decision = self._again(letter)
+                except SealUnreadable as fault:
+                    self._leave(fault)
+                    continue
                 is_unknown = n == len(places) - 1
                 if names is not None and is_unknown and decision.table not in names:
                     continue
                 self._report.letters += 1
-                self._add(letter.id, letter.place, decision)
+                self._add(letter.redrive_id, letter.place, decision)
         self._sink.flush()
 
     def _again(self, letter: DeadLetter) -> Line | DeadLetter:
@@ -115,8 +123,8 @@ class Redrive:
             try:
                 raw = self._mask_key().unseal(letter.raw)
             except ValueError as fault:
-                raise LakeError("open dead letter", letter.id, expected="the secret it was sealed with",
-                                got=str(fault), remedy="Give the old one back") from fault  # fmt: skip
+                raise SealUnreadable("open dead letter", letter.id, expected="the secret it was sealed with",
+                                     got=str(fault), remedy="Give the old one back") from fault  # fmt: skip
         record = StreamRecord(raw, letter.sequence_number, letter.found_at_us)
         return self._decide(record, Origin(letter.stream, letter.shard_id), bool(letter.object and not letter.stream))
 
@@ -130,7 +138,11 @@ class Redrive:
                 if failure in self._done:
                     self._report.already += 1
                     continue
-                path = download(one, Path(scratch))
+                try:
+                    path = download(one, Path(scratch))
+                except LakeError as fault:  # rewritten just now, archived, or under a key that is not ours to use
+                    self._leave(fault)
+                    continue
                 if self._object(one, path):
                     self._sink.finish(failure)
                 if is_s3(one.uri):
@@ -192,10 +204,11 @@ class Redrive:
             try:
                 origin, records = records_of(batch.events, self._now_us)
             except (ConfigError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-                pass  # no event of a mapping: the stream may still tell
+                pass  # not the whole event of a mapping: the stream may still tell
             else:
-                yield replace(origin, shard_id=batch.shard_id), records
-                return
+                if len(records) >= batch.records and all(map(_is_numbered, records)):
+                    yield replace(origin, shard_id=batch.shard_id), records
+                    return
         origin = Origin(batch.stream_arn.split(":", 5)[-1].partition("/")[2].partition("/")[0], batch.shard_id)
         for records in read_range(batch, self._sleep):
             yield origin, records
@@ -233,6 +246,10 @@ class Redrive:
     def _leave(self, fault: LakeError) -> None:
         self._report.left += 1
         self._notify(fault)
+
+
+def _is_numbered(record: StreamRecord) -> bool:
+    return isinstance(record.sequence_number, str) and record.sequence_number.isdecimal()
 
 
 def _unreadable(place: str, fault: ValueError) -> LakeError:

@@ -9,7 +9,7 @@ from ingest.landing import land
 from ingest.reads import require_same_masks
 from ingest.redrive import Decided, Notify, RedriveReport
 from lake import layout
-from lake.dead_letters import DeadLetter, Ids
+from lake.dead_letters import AGAIN, DeadLetter, Ids
 from lake.lake import Lake
 from lake.ordering import copy_preference
 from lake.redrives import write_redrive
@@ -64,7 +64,8 @@ class Landings:
             require_same_masks("redrive", self._lake, self._names[name])
         lines = sorted(self._lines.values(), key=lambda line: (line.created_at_us, line.table, line.event_id))
         data = b"".join([line.text for line in lines])
-        path = layout.redrive_object(hashlib.sha256(data).hexdigest()[:32]) if data else None
+        again = "".join(sorted(id for id in self._ids if id.startswith(AGAIN)))  # under the old name nobody looks
+        path = layout.redrive_object(hashlib.sha256(data + again.encode()).hexdigest()[:32]) if data else None
         letters: dict[str | None, list[DeadLetter]] = {}
         for letter in self._letters.values():
             letters.setdefault(letter.table if letter.table in self._names else None, []).append(letter)

@@ -15,15 +15,18 @@ import hashlib
 import json
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from lake import layout
 from lake.errors import ConfigError, LakeError
 from lake.masks import MaskKey
 from lake.store import BEING_WRITTEN, RawObject, download, is_s3, list_objects
 
+AGAIN = "again-"  # how ids of letters begin that a redrive landed in vain
 _CACHE_KB = 32_768
 
 
@@ -53,6 +56,15 @@ class DeadLetter:
         if not self.id:
             place = f"{self.object}\n{self.etag}\n{self.record}\n{self.shard_id}\n{self.sequence_number}"
             object.__setattr__(self, "id", hashlib.sha256(self.raw or place.encode()).hexdigest()[:32])
+
+    @property
+    def redrive_id(self) -> str:
+        """By what it is known to have been redriven: its id; of what a redrive landed, only to be refused again by an
+        older version or a wrong clock, one of its own, for the first letter of the same bytes is closed by then.
+        """
+        if f"/{layout.RAW}/redrive/" not in self.object:
+            return self.id
+        return AGAIN + hashlib.sha256(f"{self.id}\n{self.object}".encode()).hexdigest()[:32]
 
     @property
     def place(self) -> str:
@@ -119,7 +131,7 @@ def read_dead_letters(place: str) -> Iterator[DeadLetter]:
         for one in _objects(place):
             path = download(one, Path(scratch))
             for letter in _letters(one.uri, path):
-                if seen.add(letter.id):
+                if seen.add(letter.redrive_id):
                     yield letter
             if is_s3(one.uri):
                 path.unlink()
@@ -131,7 +143,7 @@ def _letters(uri: str, path: Path) -> Iterator[DeadLetter]:
             for line in lines:
                 fields = json.loads(line)
                 yield DeadLetter(**{**fields, "raw": base64.b64decode(fields["raw"])})
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise LakeError(
             "read dead letters", uri, expected="a file that is whole", got=str(fault),
             remedy="Move it away; compact --reread of its raw object writes it anew",

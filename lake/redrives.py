@@ -58,4 +58,4 @@ def redriven_ids(lake: Lake) -> Ids:
 def count_open(lake: Lake, table: str | None, done: Ids) -> int:
     """How many dead letters of a table, by its name in the lake, or of no table, were not redriven."""
     letters = read_dead_letters(lake.place(layout.dead_letter_folder(table)))
-    return sum(1 for letter in letters if letter.id not in done)
+    return sum(1 for letter in letters if letter.redrive_id not in done)

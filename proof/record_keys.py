@@ -12,6 +12,7 @@ import msgspec
 from lake.config import TableConfig
 from lake.keys import KeyAttribute
 
+MICROSECONDS_MAX = 10**17  # beyond, nothing has a calendar for it
 _PLAIN_RUN = re.compile(r"[A-Za-z0-9]+")  # what no JSON writer escapes
 _STREAM_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([^/]+)/stream/.*")
 
@@ -113,6 +114,8 @@ def microseconds(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
     whole = int(value)
+    if abs(whole) > MICROSECONDS_MAX:
+        return None
     if whole < 100_000_000_000:
         return whole * 1_000_000
     return whole * 1_000 if whole < 100_000_000_000_000 else whole

@@ -63,7 +63,7 @@ def capture(lake: Lake, raws: Sequence[bytes], now_us: int = NOW_US, first: int 
 
 def open_letters(lake: Lake) -> int:
     done = redriven_ids(lake)
-    return sum(1 for letter in read_dead_letters(lake.dead_letters) if letter.id not in done)
+    return sum(1 for letter in read_dead_letters(lake.dead_letters) if letter.redrive_id not in done)
 
 
 def log_of(lake: Lake) -> list[tuple]:

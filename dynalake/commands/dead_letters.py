@@ -37,7 +37,7 @@ def run(
     reasons: Counter[tuple[str, str]] = Counter()
     shown: list[tuple[DeadLetter, bool]] = []
     for letter in read_dead_letters(lake.dead_letters):
-        is_redriven = letter.id in done
+        is_redriven = letter.redrive_id in done
         if is_redriven and not everything:
             continue
         reasons[letter.table or "", letter.reason + (REDRIVEN if is_redriven else "")] += 1

@@ -76,6 +76,7 @@ def _item_key(lake: Lake, table: TableConfig, key: Sequence[str], plain: bool) -
     kinds = " and ".join(map(str, table.keys.attributes))
     try:
         item_key = table.keys.item_key(*key)
+        str(item_key).encode()  # of a terminal: bytes that are no UTF-8 come as what nothing can hold
     except ValueError as fault:
         raise typer.BadParameter(f"{table.name} has the key {kinds}: {fault}", param_hint="KEY") from fault
     if not plain or not table.masks:

@@ -42,6 +42,8 @@ def run(
     """
     if sum(map(bool, (tables, source, queue))) > 1:
         raise typer.BadParameter("expected tables, --from or --queue: one of them at a time")
+    if source == "" or queue == "":
+        raise typer.BadParameter("expected a place, found an empty text")  # a variable of a script that is not set
     from lake.lake import open_lake
     from lake.redrives import redriven_ids
 
