@@ -206,7 +206,9 @@ class Evidence:
         rows = self.con.execute(
             f"""SELECT item_key, kind, attributes, item_key IN (SELECT _item_key FROM {tail}) FROM (
               SELECT item_key, min(kind) AS kind, arg_min(attributes, (kind, attributes)) AS attributes
-              FROM evidence.findings GROUP BY item_key ORDER BY item_key LIMIT {limit})
+              FROM evidence.findings SEMI JOIN (
+                SELECT DISTINCT item_key FROM evidence.findings ORDER BY item_key LIMIT {limit}) USING (item_key)
+              GROUP BY item_key)
             ORDER BY item_key"""
         ).fetchall()
         return tuple(
