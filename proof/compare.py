@@ -12,6 +12,8 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -212,20 +214,23 @@ class _Comparison:
 
     def _compare_one_by_one(self) -> int:
         """What is unlike still: equal are numbers however spelled and sets in any order. The rest become suspects."""
-        pairs = self._con.execute(
-            f"""SELECT item_key, s.image, v._item, {_UNDAMAGED}
-            FROM (FROM {self._scanned.sql} SEMI JOIN evidence.unlike USING (item_key)) s
-            JOIN (SELECT DISTINCT ON (_item_key) _item_key AS item_key, _item FROM {self._view}
-              WHERE _item_key IN (FROM evidence.unlike)) v USING (item_key)"""
+        # Sorted, not joined: a join, and what is distinct by a key, would hold the images in memory.
+        images = self._con.execute(
+            f"""SELECT item_key, 0 AS side, image, {_UNDAMAGED} FROM {self._scanned.sql}
+              SEMI JOIN evidence.unlike USING (item_key)
+            UNION ALL SELECT item_key, 1, _item, NULL FROM (SELECT _item_key AS item_key, _item FROM {self._view})
+              SEMI JOIN evidence.unlike USING (item_key)
+            ORDER BY item_key, side"""
         )
+        rows = (row for some in iter(lambda: images.fetchmany(ROWS_AT_ONCE), []) for row in some)
         equal = 0
         with self._evidence.writer("suspects") as suspects:
-            while some := pairs.fetchmany(ROWS_AT_ONCE):
-                for key, image, row_image, is_undamaged in some:
-                    if same_text(image, row_image):
-                        equal += is_undamaged
-                    else:
-                        suspects.add(key)
+            for key, group in groupby(rows, key=itemgetter(0)):
+                (_, _, image, is_undamaged), (_, _, row_image, _) = islice(group, 2)  # a row may be there twice
+                if same_text(image, row_image):
+                    equal += is_undamaged
+                else:
+                    suspects.add(key)
         return equal
 
     def _read_suspects(self) -> None:

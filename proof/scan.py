@@ -18,7 +18,7 @@ from lake.dynamodb import MARGIN_SECONDS, DescribedTable, Page, Source, key_of_t
 from lake.engine import connect_engine
 from lake.errors import LakeError
 from lake.keys import KeySchema
-from lake.sql import empty_rows, parquet_sql
+from lake.sql import empty_rows, literal, parquet_sql
 
 ROWS_HELD_MAX = 20_000  # of one segment, before they are written
 BYTES_HELD_MAX = 8_000_000
@@ -80,6 +80,7 @@ def read_chosen(
     segments: Sequence[tuple[int, int]],
     item_keys: Sequence[str],
     workers: int,
+    memory_mb: int,
     folder: Path,
     progress: Progress,
 ) -> Scanned:
@@ -105,13 +106,15 @@ def read_chosen(
         coalesce(until_us, {until_us})::BIGINT AS until_us
       FROM {once} s FULL JOIN (SELECT DISTINCT item_key FROM {parquet_sql([str(folder / "asked.parquet")])}) a
       USING (item_key))"""
-    con = connect_engine(extensions=())
+    chosen = folder / "chosen.parquet"
+    con = connect_engine(memory_mb, extensions=())
     try:
-        row = con.execute(f"SELECT count(image) FROM {sql}").fetchone()
+        con.execute(f"COPY {sql} TO {literal(chosen)} (FORMAT parquet)")
+        row = con.execute(f"SELECT count(image) FROM {parquet_sql([str(chosen)])}").fetchone()
     finally:
         con.close()
     assert row is not None
-    return Scanned(sql, int(row[0]), version_us, until_us, is_of_some=True)
+    return Scanned(parquet_sql([str(chosen)]), int(row[0]), version_us, until_us, is_of_some=True)
 
 
 def _read_all(

@@ -181,6 +181,16 @@ def test_what_was_found_is_kept_in_the_lake(lake: Lake, client: Any, aws: AwsSta
     assert "i02|1: differs" in dynalake(Path(lake.uri), "status").out
 
 
+def test_what_was_found_before_cannot_be_read(lake: Lake) -> None:
+    """What is found now is told all the same, and why it is not kept."""
+    assert verify(lake).code == 0
+    (place,) = (path for path in Path(lake.uri).rglob("*.json") if b"verified_through_us" in path.read_bytes())
+    place.write_bytes(b"{")
+    ended = verify(lake)
+    assert (ended.code, "all 40 items are equal" in ended.out) == (0, True), (ended.out, ended.errors)
+    assert "read the result of verify" in ended.errors
+
+
 def test_a_sample(lake: Lake, client: Any, aws: AwsStandIn) -> None:  # noqa: F811
     ended = verify(lake, "--sample", "50%")
     assert (ended.code, ended.errors) == (0, "")

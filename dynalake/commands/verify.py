@@ -153,9 +153,13 @@ def _fault(table: TableConfig, report: Report) -> LakeError:
 
 def _tell_of_another_table(lake: Lake, table: TableConfig, report: Report) -> None:
     """A table deleted and made anew under its name: most of what is found follows from it."""
+    from lake.errors import LakeError
     from lake.proofs import last_proof
 
-    before = last_proof(lake, table.name)
+    try:
+        before = last_proof(lake, table.name)
+    except LakeError:
+        return  # what was found now stands without it; that it cannot be read is told when this is to be kept
     if before is not None and before.table_id and report.table_id and before.table_id != report.table_id:
         print(f"dynalake: {table.dynamodb_name} is another table than verify saw last, made anew under its name: "
               "what the old one held and this one does not is extra in the lake", file=sys.stderr)  # fmt: skip
