@@ -38,6 +38,7 @@ POLL_SECONDS_FIRST = 5.0
 POLL_SECONDS_MAX = 30.0
 REREADS_MAX = 10_000  # items read again in one round
 HASHES = 1_000_000
+SEGMENTS_MAX = 1_000_000  # of a Scan, by DynamoDB's rules
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -93,10 +94,13 @@ def _scanned(
     segments: list[tuple[int, int]] = []
     item_keys = settings.chosen or ()
     if settings.sample is not None:  # segments for what the lake may lack, keys for what it may have that is not there
-        of = max(settings.segments, round(settings.segments / settings.sample))
+        of = min(SEGMENTS_MAX, max(settings.segments, round(settings.segments / settings.sample)))
         segments = [(n, of) for n in settings.rng.sample(range(of), settings.segments)]
         item_keys = _sampled_keys(lake, table, settings)
-    return read_chosen(source, described, table.keys, segments, item_keys, settings.segments, folder, settings.progress)
+    return read_chosen(
+        source, described, table.keys, segments, item_keys, settings.segments, settings.memory_mb, folder,
+        settings.progress,
+    )  # fmt: skip
 
 
 def _sampled_keys(lake: Lake, table: TableConfig, settings: Settings) -> list[str]:
