@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -101,32 +102,34 @@ def wrong(name: str, value: str) -> str:
     return json.dumps({**key(name), "v": {"N": value}, "text": {"S": "a"}})
 
 
-DAMAGES: dict[str, tuple[str, Any, dict[str, int]]] = {
-    "a row lost from the state": ("orders", without("_item_key", "i02"), {"state damaged": 1}),
-    "a wrong value in the state": ("orders", with_value("_item_key", "i02", _item=wrong("i02", "9")),
-                                   {"state damaged": 1}),
-    "a wrong column": ("orders", with_value("_item_key", "i02", v=9), {"column damaged": 1}),
-    "a row of no item": (
-        "orders", lambda rows: [*rows, *(row | {"_item_key": "x|1"} for row in rows[:1])], {"state damaged": 1}
-    ),
-    "an old row lost from the log": ("orders_changes", without("item_key", "i02"), {"log damaged": 1}),
-    "a new row lost from the log": ("orders_changes", without("item_key", "i01", "MODIFY"), {"differs": 1}),
-    "all rows of an item lost": ("orders_changes", without("item_key", "i01"), {"differs": 1}),
-    "a tombstone lost": ("orders_changes", without("item_key", "i03", "REMOVE"), {"extra in the lake": 1}),
-    "a wrong value in the log": ("orders_changes", with_value("item_key", "i02", new_image=wrong("i02", "9")),
-                                 {"log damaged": 1}),
-    "a delete that is none": ("orders_changes", with_value("item_key", "i02", op="REMOVE", new_image=None),
-                              {"log damaged": 1}),
-}  # fmt: skip
+Damage = tuple[Any, dict[str, str]]
+STATE: list[Damage] = [  # each of an item of its own
+    (without("_item_key", "i02"), {"i02|1": "state damaged"}),
+    (with_value("_item_key", "i05", _item=wrong("i05", "9")), {"i05|1": "state damaged"}),
+    (with_value("_item_key", "i08", v=9), {"i08|1": "column damaged"}),
+    (lambda rows: [*rows, *(row | {"_item_key": "x|1"} for row in rows[:1])], {"x|1": "state damaged"}),
+]
+LOG: list[Damage] = [
+    (without("item_key", "i02"), {"i02|1": "log damaged"}),  # an old change, that the state knows
+    (with_value("item_key", "i05", new_image=wrong("i05", "9")), {"i05|1": "log damaged"}),
+    (with_value("item_key", "i08", op="REMOVE", new_image=None), {"i08|1": "log damaged"}),
+    (without("item_key", "i01", "MODIFY"), {"i01|1": "differs"}),  # a new one, that only the tail knows
+    (without("item_key", "i04"), {"i04|1": "differs"}),
+    (without("item_key", "i03", "REMOVE"), {"i03|1": "extra in the lake"}),
+]
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_found_and_mended(lake: Lake, name: str) -> None:
-    where, damage, expected = DAMAGES[name]
-    rewrite(lake, where, damage)
-    ended = check_repaired(lake, expected)
-    is_of_state = expected.keys() <= {"state damaged", "column damaged"}
-    assert ("read 1 items again" in ended.errors) == (not is_of_state)
+@pytest.mark.parametrize(("where", "damages"), [("orders", STATE), ("orders_changes", LOG)], ids=["state", "log"])
+def test_damage_is_found_and_mended(lake: Lake, where: str, damages: list[Damage]) -> None:
+    expected: dict[str, str] = {}
+    for damage, kinds in damages:
+        rewrite(lake, where, damage)
+        expected |= kinds
+    found = json.loads(verify(lake, "--json").out)
+    assert {one["item_key"]: one["kind"] for one in found["differences"]} == expected
+    ended = check_repaired(lake, dict(Counter(expected.values())))
+    is_of_state = where == "orders"
+    assert (f"read {len(damages)} items again" in ended.errors) == (not is_of_state)
     assert ("made the current state anew" in ended.errors) == is_of_state
 
 

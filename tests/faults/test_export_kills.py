@@ -13,7 +13,7 @@ import standin
 from lake.lake import Lake
 from tests.commands import dynalake
 from tests.exports import history, lay_out, raw_texts
-from tests.faults.jobs import Job, Point
+from tests.faults.jobs import Job, Point, every_other
 from tests.lakes import NOW_US, SCHEMA, compacted, expected_items, fresh_items, new_lake, rows
 
 pytestmark = pytest.mark.faults
@@ -38,7 +38,7 @@ def uri(tmp_path: Path) -> str:
     return lay_out(standin.full_export(TABLE, NOW_US, files=12), tmp_path)
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("point", every_other(POINTS), ids=str)
 def test_killed_at_a_call(lake: Lake, uri: str, point: Point) -> None:
     job = Job(lake.root, "backfill", "orders", "--from-export", uri, point=point)
     assert job.wait() == -signal.SIGKILL, job.output()

@@ -13,7 +13,7 @@ from lake.proofs import last_proof
 from standin.server import AwsStandIn
 from tests.accounts import create, enable
 from tests.commands import dynalake
-from tests.faults.jobs import Job, Point
+from tests.faults.jobs import Job, Point, every_other
 from tests.lakes import compacted, new_lake, refreshed, rows
 from tests.test_verify_damage import rewrite
 
@@ -67,7 +67,7 @@ def check(lake: Lake, items_read: int) -> None:
     assert len(rows(lake, "SELECT * FROM orders_changes WHERE source = 'repair'")) == items_read
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("point", every_other(POINTS), ids=str)
 def test_killed_at_a_call(lake: Lake, point: Point) -> None:
     job = Job(lake.root, *VERIFY, point=point, small_batches=False)
     assert job.wait() == -signal.SIGKILL, job.output()
