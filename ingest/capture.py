@@ -231,6 +231,17 @@ class CaptureRules:
         return letter
 
 
+def take_once(once: dict[tuple[str, str], Line], line: Line) -> bool:
+    """Adds a line, by table and event id; False where that is a copy of one: then the finer time stands."""
+    identity = (line.table, line.event_id)
+    other = once.setdefault(identity, line)
+    if other is line:
+        return True
+    if copy_preference(line.created_at_us) > copy_preference(other.created_at_us):
+        once[identity] = line
+    return False
+
+
 def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[str] | set[str]) -> Landing:
     """One object of what was captured, in the order of capture; each change once, in order of time.
 
@@ -242,10 +253,7 @@ def plan_landing(captured: Sequence[Captured], origin: Origin, known: frozenset[
     for part in captured:
         lines += len(part.lines)
         for line in part.lines:
-            identity = (line.table, line.event_id)
-            other = once.setdefault(identity, line)
-            if other is not line and copy_preference(line.created_at_us) > copy_preference(other.created_at_us):
-                once[identity] = line
+            take_once(once, line)
     by_table: dict[str | None, list[DeadLetter]] = {}
     for part in captured:
         for letter in part.letters:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from ingest.capture import Landing, Line, Origin
+from ingest.capture import Landing, Line, Origin, take_once
 from ingest.landing import land
 from ingest.reads import require_same_masks
 from ingest.redrive import Decided, Notify, RedriveReport
 from lake import layout
 from lake.dead_letters import AGAIN, DeadLetter, Ids
 from lake.lake import Lake
-from lake.ordering import copy_preference
 from lake.redrives import write_redrive
 
 OBJECT_BYTES = 8 << 20  # of records before compression, and of new dead letters
@@ -41,12 +40,7 @@ class Landings:
             self._letters.setdefault(decision.id, decision)
             self._size += len(decision.raw)
         else:
-            identity = (decision.table, decision.event_id)
-            other = self._lines.setdefault(identity, decision)
-            if other is not decision:
-                self._copies += 1
-                if copy_preference(decision.created_at_us) > copy_preference(other.created_at_us):
-                    self._lines[identity] = decision
+            self._copies += not take_once(self._lines, decision)
             self._size += len(decision.text)
             if decided.id:
                 self._ids[decided.id] = None

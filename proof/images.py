@@ -38,7 +38,8 @@ def image_hash(text: str) -> int:
 def kds_bytes(text: str) -> int:
     """How long an image is as KDS writes it, with its binary encoded twice."""
     try:
-        return len(_encode(parse_item(text))) + sum(map(_added, parse_item(text).values()))
+        item = parse_item(text)
+        return len(_encode(item)) + sum(map(_added, item.values()))
     except (ValueError, RecursionError):
         return len(text.encode())
 
