@@ -86,6 +86,8 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
             f"""INSERT INTO {name} SELECT {columns} FROM {log} l
             SEMI JOIN {_SETTLED} n ON {IS_WINNER}"""
         )
+        con.execute(f"DROP TABLE {_SETTLED}")
+    con.execute(f"DROP TABLE {_TOUCHED}")
 
 
 def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:
@@ -95,6 +97,7 @@ def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str,
         f"""CREATE OR REPLACE TABLE {name} AS SELECT {columns}
         FROM {log} l SEMI JOIN {_NEWEST} n ON {IS_WINNER}"""
     )
+    con.execute(f"DROP TABLE {_NEWEST}")
 
 
 def winner_columns(table: TableConfig) -> str:
