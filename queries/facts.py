@@ -104,9 +104,10 @@ class LogFacts:
     newest_us: int | None = None
     since_us: int | None = None  # of what the rest tells
     throughput: Series = Series(0, DAY_US, {})
-    late: int = 0
     tied: int = 0
     streamed: int = 0
+    late: int = 0  # of the streamed ones
+    late_reads: int = 0  # of those that were read: what they tell is older than what streamed meanwhile
     lateness: tuple[Band, ...] = ()
     untold: int = 0  # of the streamed ones: the ledger does not say when they were taken in
     hot_keys: tuple[HotKey, ...] = ()

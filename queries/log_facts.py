@@ -53,31 +53,32 @@ def _counted(
     lag = "(taken_us - created_at_us) / 1e6"
     bands = " ".join(f"WHEN {lag} < {seconds} THEN {n}" for n, seconds in enumerate(BANDS))
     rows = con.execute(
-        f"""SELECT created_at_us // {unit} AS period, {_KIND} AS kind, is_late, is_tied, source = 'stream' AS streamed,
+        f"""SELECT created_at_us // {unit} AS period, {_KIND} AS kind, is_late, is_tied, source = 'stream' AS is_streamed,
         CASE WHEN taken_us IS NULL THEN -1 {bands} ELSE {len(BANDS)} END AS band, count(*)
         FROM {recent} LEFT JOIN {batches} USING (batch) GROUP BY ALL"""
     ).fetchall()
     periods: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    on_time, late = [0] * (len(BANDS) + 1), [0] * (len(BANDS) + 1)
-    marked = dict.fromkeys(("late", "tied", "streamed", "untold"), 0)
-    for period, kind, is_late, is_tied, streamed, band, count in rows:
+    on_time, late = [0] * (len(BANDS) + 2), [0] * (len(BANDS) + 2)  # the last: of which nobody knows
+    tied = streamed = late_reads = 0
+    for period, kind, is_late, is_tied, is_streamed, band, count in rows:
         periods[kind][period] += count
-        marked["late"] += count if is_late else 0
-        marked["tied"] += count if is_tied else 0
-        if streamed:
-            marked["streamed"] += count
-            if band < 0:
-                marked["untold"] += count
-            else:
-                (late if is_late else on_time)[band] += count
+        tied += count if is_tied else 0
+        late_reads += count if is_late and not is_streamed else 0
+        if is_streamed:
+            streamed += count
+            (late if is_late else on_time)[band] += count
     start, end = since_us // unit, newest_us // unit
     counts = {kind: tuple(periods[kind][n] for n in range(start, end + 1)) for kind in KINDS}
     limits: tuple[int | None, ...] = (*BANDS, None)
     return replace(
         facts,
-        **marked,
+        tied=tied,
+        streamed=streamed,
+        late=sum(late),
+        late_reads=late_reads,
+        untold=on_time[-1] + late[-1],
         throughput=Series(start * unit, unit, counts),
-        lateness=tuple(Band(*band) for band in zip(limits, on_time, late, strict=True)),
+        lateness=tuple(Band(*band) for band in zip(limits, on_time[:-1], late[:-1], strict=True)),
     )
 
 

@@ -130,7 +130,7 @@ def _ledger(con: DuckDBPyConnection, ledger: Table | None, log: Table | None, da
         epoch_us(max(taken_at)), epoch_us(min(taken_at)) FROM {rows}"""
     ).fetchone()
     assert total is not None
-    *counts, last_us, first_us = total
+    objects, records, changes, duplicates, dead_letters, last_us, first_us = total
     if last_us is None:
         return LedgerFacts()
     first_us = max(first_us, last_us - days * DAY_US)
@@ -143,7 +143,8 @@ def _ledger(con: DuckDBPyConnection, ledger: Table | None, log: Table | None, da
     by_period = {period: counts for period, *counts in periods}
     start, end, none = first_us // unit, last_us // unit, [0] * len(INTAKE)
     series = zip(*(by_period.get(period, none) for period in range(start, end + 1)), strict=True)
-    return LedgerFacts(*counts, last_us, Series(start * unit, unit, dict(zip(INTAKE, series, strict=True))))
+    intake = Series(start * unit, unit, dict(zip(INTAKE, series, strict=True)))
+    return LedgerFacts(objects, records, changes, duplicates, dead_letters, last_us, intake)
 
 
 def _proof(lake: Lake, table: TableConfig) -> ProofFacts | None:
