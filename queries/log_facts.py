@@ -53,7 +53,8 @@ def _counted(
     lag = "(taken_us - created_at_us) / 1e6"
     bands = " ".join(f"WHEN {lag} < {seconds} THEN {n}" for n, seconds in enumerate(BANDS))
     rows = con.execute(
-        f"""SELECT created_at_us // {unit} AS period, {_KIND} AS kind, is_late, is_tied, source = 'stream' AS is_streamed,
+        f"""SELECT created_at_us // {unit} AS period, {_KIND} AS kind, is_late, is_tied,
+        source = 'stream' AS is_streamed,
         CASE WHEN taken_us IS NULL THEN -1 {bands} ELSE {len(BANDS)} END AS band, count(*)
         FROM {recent} LEFT JOIN {batches} USING (batch) GROUP BY ALL"""
     ).fetchall()

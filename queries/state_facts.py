@@ -56,14 +56,14 @@ def _items(
         find_tail_winners(con, tail, everything, table.surface, _TOUCHED, columns)
     else:
         find_winners(con, everything, table.surface, _TOUCHED, columns)
-    row = con.execute(f"SELECT count_if(is_there), count_if(is_kept) FROM {_TOUCHED}").fetchone()
+    row = con.execute(f"SELECT count(*) FILTER (is_there), count(*) FILTER (is_kept) FROM {_TOUCHED}").fetchone()
     assert changes is not None and row is not None
     items, expired = row
     if state is not None:
         has_expiry = "_expired_at" in state.schema().column_names  # a state may be of before there was one
         is_expired = "_expired_at IS NOT NULL" if has_expiry else "false"
         row = con.execute(
-            f"""SELECT count_if(NOT {is_expired}), count_if({is_expired})
+            f"""SELECT count(*) FILTER (NOT ({is_expired})), count(*) FILTER ({is_expired})
             FROM {scan_sql(state)} s ANTI JOIN {_TOUCHED} t ON s._item_key = t._item_key"""
         ).fetchone()
         assert row is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from dynalake.report.words import compact, counted, period, short_period, size
 from queries.facts import Partition, Series
@@ -111,7 +112,7 @@ def sizes(partitions: Sequence[Partition], is_small: Callable[[Partition], bool]
     chart = _bars(columns, ("whole", "small"), titles, size)
     has_small = any(map(is_small, partitions))
     names = (("whole", "as they should be"), ("small", "many small files")) if has_small else ()
-    return _named(chart, _x_labels(chart, [group[0].label for group in groups]), names)
+    return _named(chart, _x_labels(chart, [_short_day(group[0].label) for group in groups]), names)
 
 
 def _named(chart: Chart, x_labels: tuple[Label, ...], names: tuple[tuple[str, str], ...]) -> Chart:
@@ -150,3 +151,11 @@ def _x_labels(chart: Chart, texts: Sequence[str]) -> tuple[Label, ...]:
     wanted = min(len(texts), max(1, int(length / (LETTER_PIXELS * (2 + max(map(len, texts)))))))
     places = [round(len(texts) * (2 * n + 1) / (2 * wanted) - 0.5) for n in range(wanted)]
     return tuple(Label(100 * (n + 0.5) * SLOT / chart.width, texts[n]) for n in places)
+
+
+def _short_day(label: str) -> str:
+    """`Jan 02` of a day; what is none stays."""
+    try:
+        return f"{date.fromisoformat(label):%b %d}"
+    except ValueError:
+        return label
