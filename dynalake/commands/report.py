@@ -25,7 +25,7 @@ def run(
         typer.Option(help="The page, a file or s3://…; report.html unless --json is given.", show_default=False),
     ] = None,
     days: Annotated[int, typer.Option(help="Days before a log's newest change that are counted.", min=1)] = 30,
-    keys: Annotated[bool, typer.Option("--keys/--no-keys", help="Whether hot keys show the keys themselves.")] = True,
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="Leave the values of hot keys out.")] = False,
     memory_mb: Memory = 4096,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +46,7 @@ def run(
     chosen: dict[str, TableConfig] = {table.name: table for table in map(lake.config.table, names)}
     with progress_bar("report") as told:
         facts = gather(
-            lake, list(chosen.values()), now_us(), days=days, keys=keys, memory_mb=memory_mb, told=told
+            lake, list(chosen.values()), now_us(), days=days, keys=not no_keys, memory_mb=memory_mb, told=told
         )  # fmt: skip
     place = output or (None if as_json else OUTPUT)
     if place is not None:
