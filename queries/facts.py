@@ -10,7 +10,7 @@ HOUR_US, DAY_US = 60 * MINUTE_US, 1_440 * MINUTE_US
 UNITS_US = (
     MINUTE_US, 10 * MINUTE_US, HOUR_US, 6 * HOUR_US, DAY_US, 7 * DAY_US, 28 * DAY_US, 364 * DAY_US,
 )  # fmt: skip
-PERIODS_MAX = 120  # a page's patience
+PERIODS_MAX = 180  # a page's patience
 KINDS = ("inserts", "modifies", "removes", "expiries", "reads")
 INTAKE = ("changes", "duplicates", "dead_letters")
 # How long a change took into the log, up to so many seconds; then more.

@@ -17,11 +17,14 @@ import queries.report
 import standin
 from compaction.compact import CompactReport, compact
 from dynalake.report.page import render
+from ingest.capture import CaptureRules, StreamRecord, plan_landing
+from ingest.landing import land as land_captured
 from lake.catalog import open_catalog
 from lake.config import TableConfig
 from lake.lake import Lake, add_table, create_lake, open_lake
 from lake.masks import parse_masks
 from lake.proofs import Proof, keep_proof
+from lake.secret import open_mask_key
 from lake.store import put, read
 from queries.facts import BANDS, DAY_US, HOUR_US, LakeFacts, TableFacts
 from queries.report import gather
@@ -30,6 +33,7 @@ from tests.lakes import NOW_US, SCHEMA, SETTINGS, compacted, land, land_records,
 from tests.pages import Element, number, parse_page, section
 from tests.records import START_US, change, record
 from tests.test_histories import history
+from tests.test_masks import ORIGIN, SECRET, hashed, traces
 
 OPTIONS: dict[str, Any] = {"days": 10_000, "memory_mb": 1024, "threads": 2}
 
@@ -237,6 +241,27 @@ def test_files_are_those_that_there_are(story: Story) -> None:
         assert sum(number(row[3]) for row in shown.values()) == rows(story.lake, f"SELECT count(*) FROM {table}")[0][0]
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_items_are_those_of_queries_whatever_the_ties(tmp_path: Path, seed: int) -> None:
+    """Of changes in milliseconds, many at once; under a policy that keeps what expires."""
+    rng = random.Random(seed)
+    table = history(rng, 4, 120, 1_500)
+    lake = new_lake(tmp_path / "lake", ttl="keep")
+    objects = standin.firehose_objects(
+        standin.kds_records(table, seed=seed, precision="MILLISECOND"), seed=seed, buffer_bytes=8_000
+    )
+    rng.shuffle(objects)
+    for one in objects[: len(objects) // 2], objects[len(objects) // 2 :]:
+        land(lake, one)
+        compacted(lake)
+        told = table_facts(lake)
+        counts = rows(lake, "SELECT count(*) FILTER (_expired_at IS NULL), count(_expired_at) FROM orders")
+        assert [(told.state.items, told.state.expired)] == counts
+        refreshed(lake)
+        assert (table_facts(lake).state.items, table_facts(lake).state.expired) == counts[0]
+    assert told.log.tied
+
+
 # Lakes that have little
 
 
@@ -330,12 +355,27 @@ def test_names_and_keys_are_inert(tmp_path: Path) -> None:
 
 
 def test_masks_are_told_and_what_they_hide_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DYNALAKE_MASK_SECRET", "0123456789abcdef0123456789abcdef")
+    """Keys come as their hashes; of what was dropped there is no column, and of a sealed dead letter but the reason."""
+    monkeypatch.setenv("DYNALAKE_MASK_SECRET", "k" * 32)
     masks = parse_masks({"pk": "hash", "card": "drop"}, SCHEMA, "lake.toml")
     lake = add_table(create_lake(tmp_path / "lake"), TableConfig("", "orders", SCHEMA, masks=masks))
-    assert dynalake(lake.uri, "report", "--output", str(tmp_path / "page.html")).code == 0
-    page = section(parse_page((tmp_path / "page.html").read_text()), "orders")
+    keys = {"pk": {"S": SECRET}, "sk": {"S": "1"}}
+    good = record("e1", body={"Keys": keys, "NewImage": keys | {"card": {"S": SECRET}, "v": {"N": "1"}}})
+    raws = [json.dumps(one).encode() for one in (good, record("e2", eventName=SECRET))]
+    captured = CaptureRules(lake.config, open_mask_key(lake)).capture(
+        [StreamRecord(raw, str(n), 1) for n, raw in enumerate(raws)], ORIGIN, NOW_US
+    )
+    names = {"orders": "orders"}
+    land_captured(plan_landing([captured], ORIGIN, set(names)), lake, names, lambda fault: None)
+    compacted(lake)
+    refreshed(lake)
+    text = render(facts_of(lake))
+    page = section(parse_page(text), "orders")
+    assert {"changes": 1, "open_letters": 1}.items() <= page.facts().items()
     assert "masks: drop card, hash pk" in page.text
+    assert list(page.rows("keys")) == [hashed({"S": SECRET})["S"]]
+    assert list(page.rows("columns")) == ["pk", "sk", "v"]
+    assert not any(trace.decode() in text for trace in traces())
 
 
 def test_a_lake_on_s3(s3: Any) -> None:

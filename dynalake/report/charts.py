@@ -15,7 +15,7 @@ from queries.facts import Partition, Series
 
 SLOT = 10  # the width of a bar's place
 SLOTS_MIN = 12  # of which fewer are not stretched over the whole width
-AXIS_PIXELS, LETTER_PIXELS = 400, 7  # of an axis of half the page's width
+AXIS_PIXELS, LETTER_PIXELS = 380, 8  # of an axis of half the page's width
 BARS_MAX = 128
 
 
@@ -149,7 +149,8 @@ def _x_labels(chart: Chart, texts: Sequence[str]) -> tuple[Label, ...]:
         return ()
     length = len(texts) * SLOT * AXIS_PIXELS / chart.width
     wanted = min(len(texts), max(1, int(length / (LETTER_PIXELS * (2 + max(map(len, texts)))))))
-    places = [round(len(texts) * (2 * n + 1) / (2 * wanted) - 0.5) for n in range(wanted)]
+    step = math.ceil(len(texts) / wanted)
+    places = range((step - 1) // 2, len(texts), step)
     return tuple(Label(100 * (n + 0.5) * SLOT / chart.width, texts[n]) for n in places)
 
 
