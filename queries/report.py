@@ -20,7 +20,7 @@ from lake.log import lineage
 from lake.proofs import last_proof
 from lake.redrives import redriven_ids
 from lake.sql import literal
-from lake.tables import batch_of, scan_sql
+from lake.tables import scan_sql
 from queries.facts import (
     DAY_US,
     INTAKE,
@@ -115,9 +115,9 @@ def _ledger(con: DuckDBPyConnection, ledger: Table | None, log: Table | None, da
     """What the ledger says of this log; fills the table of when each batch was taken in."""
     rows = "(SELECT NULL::BIGINT AS batch, NULL::TIMESTAMP AS taken_at, 0::BIGINT AS changes WHERE false)"
     if ledger is not None and log is not None:
-        known = f"lineage = {literal(lineage(log))} AND batch <= {batch_of(log)}"
-        rows = f"(FROM {scan_sql(ledger)} WHERE {known})"
-    # Objects that held nothing new are entered under the last batch before them.
+        rows = f"(FROM {scan_sql(ledger)} WHERE lineage = {literal(lineage(log))})"
+    # Objects that held nothing new are entered under the last batch before them; so is all of a batch whose own entries
+    # were lost: when that was taken in, nobody knows.
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {BATCHES} AS
         SELECT batch, epoch_us(min(taken_at)) AS taken_us FROM {rows} WHERE changes > 0 GROUP BY batch"""

@@ -19,7 +19,7 @@ from compaction.compact import CompactReport, compact
 from dynalake.report.page import render
 from ingest.capture import CaptureRules, StreamRecord, plan_landing
 from ingest.landing import land as land_captured
-from lake.catalog import open_catalog
+from lake.catalog import load_table, open_catalog
 from lake.config import TableConfig
 from lake.lake import Lake, add_table, create_lake, open_lake
 from lake.masks import parse_masks
@@ -290,6 +290,10 @@ def test_a_log_without_state_or_ledger(tmp_path: Path) -> None:
     assert {"changes": 1, "tail_changes": 1, "items": 1, "rows": 0, "objects": 0}.items() <= page.facts().items()
     assert "of 1 the ledger does not tell" in page.text
     assert "and no state yet" in page.text
+    compacted(lake)  # reads again what it knows
+    page = page_of(lake)
+    assert {"objects": 1, "duplicates": 1, "records": 1}.items() <= page.facts().items()
+    assert "of 1 the ledger does not tell" in page.text
 
 
 def test_what_is_kept_though_it_expired(tmp_path: Path) -> None:
@@ -412,6 +416,27 @@ def test_a_lake_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest
     assert table_facts(lake) == before
     monkeypatch.undo()
     assert table_facts(lake).state.items == 5
+
+
+def test_tables_that_are_written_to_while_they_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No state or ledger is of a later version than the log: each change is here an item of its own."""
+    lake = new_lake(tmp_path / "lake")
+    names = iter("abcdef")
+
+    def others_at_work(*arguments: Any) -> Any:
+        found = load_table(*arguments)
+        name = next(names)
+        land_records(lake, name, [change(name, name, "INSERT", START_US, new={"S": "x"})])
+        compacted(lake)
+        refreshed(lake)
+        return found
+
+    monkeypatch.setattr(queries.report, "load_table", others_at_work)
+    for taken in (2, 5):  # when the log is opened, the last
+        told = table_facts(lake)
+        assert told.state.items == told.log.changes == told.log.batch == taken
+        assert told.state.covered == told.log.batch - told.state.tail_changes <= taken
+        assert told.ledger.changes <= taken
 
 
 # The command
