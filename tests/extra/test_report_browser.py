@@ -59,7 +59,7 @@ def _seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if browser is None:
         pytest.skip(f"no browser: neither @sparticuz/chromium nor any of {', '.join(INSTALLED)} is installed")
     folder = tmp_path_factory.mktemp("report")
-    command = [node, str(LOOK), str(NODE), browser, str(make_page(folder)), str(folder)]
+    command = [node, str(LOOK), str(NODE), browser, str(make_page(folder))]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, "TMPDIR": str(folder)}, check=False
     )

@@ -1,5 +1,6 @@
 // Opens a page in a headless Chromium, in every colour scheme and width given, and prints what is there as JSON.
-// look.cjs MODULES EXECUTABLE PAGE SHOTS: EXECUTABLE may be empty, for the Chromium that comes as a package.
+// look.cjs MODULES EXECUTABLE PAGE [SHOTS]: EXECUTABLE may be empty, for the Chromium that comes as a package; SHOTS
+// is a folder for pictures of the page, for people.
 "use strict";
 const { createRequire } = require("node:module");
 const path = require("node:path");
@@ -63,7 +64,7 @@ async function look(open, scheme, width) {
   tab.on("pageerror", (fault) => told.errors.push(fault.message));
   tab.on("request", (request) => told.requests.push(request.url()));
   await tab.goto(`file://${page}`);
-  await tab.screenshot({ path: path.join(shots, `${scheme}-${width}.png`), fullPage: true });
+  if (shots) await tab.screenshot({ path: path.join(shots, `${scheme}-${width}.png`), fullPage: true });
   await tab.evaluate(() => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
   told.headings = await tab.locator("h1, h2, h3").filter({ visible: true }).allTextContents();
   told.charts = await Promise.all((await tab.getByRole("img").all()).map(size));
