@@ -38,7 +38,6 @@ _MICROSECONDS = {
     "spark": "unix_micros(CAST({} AS TIMESTAMP))",
 }
 _TIMESTAMP = {"duckdb": "TIMESTAMP", "athena": "TIMESTAMP(6)", "spark": "TIMESTAMP_NTZ"}
-_BINARY = {"duckdb": "BLOB", "athena": "VARBINARY", "spark": "BINARY"}
 
 
 def quoted(text: str, dialect: Dialect) -> str:
@@ -94,6 +93,10 @@ def typed_value(column: Column, image: str, dialect: Dialect) -> str:
 
 def microseconds(moment: str, dialect: Dialect) -> str:
     return _MICROSECONDS[dialect].format(moment)
+
+
+def text(given: str, dialect: Dialect) -> str:
+    return f"CAST({given} AS {_TEXT[dialect]})"
 
 
 def timestamp(given: str, dialect: Dialect) -> str:
