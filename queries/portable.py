@@ -145,11 +145,12 @@ def _fresh(
     rows = [_from_state(script, column, before.get(column.name)) for column in columns]
     for name, kind in own_columns(table).items():
         is_there = state_names is None or name in state_names
-        rows.append(f"s.{identifier(name)}" if is_there else _nothing(name, kind))
+        rows.append(identifier(name) if is_there else _nothing(name, kind))
     names = ", ".join(map(identifier, [column.name for column in columns] + list(own_columns(table))))
-    return f"""SELECT {", ".join(rows)} FROM "the state" AS s
-      WHERE NOT EXISTS (SELECT 1 FROM "the tail" AS t WHERE t.{ITEM_KEY} = s.{ITEM_KEY})
-      UNION ALL SELECT {names} FROM "the tail" AS t WHERE {IS_LIVE}"""
+    # A short alias may be a column's name too, and then Sail takes its columns for fields of that.
+    return f"""SELECT {", ".join(rows)} FROM "the state" AS "of state" WHERE NOT EXISTS (
+        SELECT 1 FROM "the tail" AS "of tail" WHERE "of tail".{ITEM_KEY} = "of state".{ITEM_KEY})
+      UNION ALL SELECT {names} FROM "the tail" AS "of tail" WHERE {IS_LIVE}"""
 
 
 def _from_state(script: _Script, column: Column, before: Column | None) -> str:
@@ -161,10 +162,10 @@ def _from_state(script: _Script, column: Column, before: Column | None) -> str:
     if before is None:
         return _nothing(column.name, column.sql_type)
     if before.sql_type == column.sql_type:
-        return f"s.{name}"
+        return name
     if column.scalar_type == "DOUBLE":
-        return script.typed(column, "s._item")
-    return f"CAST(s.{name} AS {column.sql_type}) AS {name}"
+        return script.typed(column, "_item")
+    return f"CAST({name} AS {column.sql_type}) AS {name}"
 
 
 def _nothing(name: str, kind: str) -> str:
@@ -275,7 +276,7 @@ def _near(then: str, columns: str, since: str) -> str:
     """The changes of each item from `since` on (SQL over its greatest time, `_last`), among those that count."""
     return f"""SELECT {columns}, _last FROM "the log" AS c JOIN
       (SELECT item_key AS _key, max(created_at_us) AS _last FROM "the log" AS c WHERE {then} GROUP BY item_key) AS n
-      ON c.item_key = n._key WHERE {then} AND created_at_us >= {since}"""
+      ON item_key = _key WHERE {then} AND created_at_us >= {since}"""
 
 
 def _last_stream(then: str, columns: str) -> str:

@@ -16,6 +16,7 @@ from queries.connect import LakeConnection
 from queries.portable import Query, Sources, portable_queries, portable_views
 from queries.words import Dialect
 
+_PARTS = ("state", "tail", "log")
 Rows = list[dict[str, Any]]
 
 
@@ -29,9 +30,13 @@ def export(con: LakeConnection, name: str, folder: Path) -> None:
         con.con.execute(f"COPY ({rows}) TO {literal(folder / f'{part}.parquet')} (FORMAT parquet)")
 
 
-def sources(folder: Path, dialect: Dialect) -> Sources:
-    form = {"duckdb": "read_parquet('{}')", "spark": "parquet.`{}`"}[dialect]
-    return Sources(*(form.format(folder / f"{part}.parquet") for part in ("state", "tail", "log")))
+def sources(folder: Path, session: Any = None) -> Sources:
+    """What `export` wrote; of a session of Spark's as views of its, for Sail finds no column in an aliased path."""
+    if session is None:
+        return Sources(*(f"read_parquet({literal(folder / f'{part}.parquet')})" for part in _PARTS))
+    for part in _PARTS:
+        session.read.parquet(f"{folder}/{part}.parquet").createOrReplaceTempView(f"{part}_now")
+    return Sources(*(f"{part}_now" for part in _PARTS))
 
 
 class Plain:
@@ -79,7 +84,7 @@ def rows_of(result: Any) -> Rows:
 def engine(con: LakeConnection, name: str, folder: Path, session: Any = None) -> Plain | Spark:
     """An engine over what `export` wrote, with `session` Spark's."""
     dialect: Dialect = "duckdb" if session is None else "spark"
-    made, where = con.prepared(name), sources(folder, dialect)
+    made, where = con.prepared(name), sources(folder, session)
     found = con.con.execute(f"DESCRIBE FROM {made.pinned.changes}").fetchall()
     log = [row[0] for row in found]
 

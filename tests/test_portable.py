@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 import standin
 from lake.changes import Change, Surface, Ttl
@@ -144,8 +146,6 @@ def on_duckdb(rows: pa.Table, query: str) -> Rows:
 
 def on_spark(session: Any, folder: Path) -> Any:
     def run(rows: pa.Table, query: str) -> Rows:
-        from pyarrow import parquet
-
         parquet.write_table(rows, folder / "images.parquet")
         found = session.sql(query.replace("FROM images", f"FROM parquet.`{folder}/images.parquet`")).collect()
         return [row.asDict() for row in found]
@@ -162,9 +162,7 @@ def test_what_does_not_fit_is_nothing(dialect: Dialect, spark: Any, tmp_path: Pa
     bigints = [None, None, None, 1, 1, 0, 10**18 - 1, None, None, None, None, None, None, None, 7]
     assert [row[0] for row in found] == bigints
     decimals = ["1.5", "1.5", None, "1", "1", "0", "9" * 18, "9" * 19, None, None, None, None, None, None, "7"]
-    assert [row[1] for row in found] == [
-        None if text is None else __import__("decimal").Decimal(text) for text in decimals
-    ]
+    assert [row[1] for row in found] == [None if text is None else Decimal(text) for text in decimals]
     assert [row[2] for row in found] == [
         1.5, 1.5, 1.555, 1, 1, 0, 1e18, 1e19, 1e39, 100, None, None, None, None, 7,
     ]  # fmt: skip
@@ -282,8 +280,6 @@ def write_log(changes: Sequence[Change], path: Path) -> None:
     keys = [str(one.item_key) for one in changes]
     times = pa.array([one.created_at_us for one in changes], pa.timestamp("us"))
     columns |= {"item_key": keys, "pk": keys, "event_time": times, "raw_object": ["raw"] * len(keys)}
-    from pyarrow import parquet
-
     parquet.write_table(pa.table(columns), path)
 
 
@@ -304,24 +300,27 @@ def check_last_changes(seed: int, folder: Path, session: Any = None) -> None:
     for item in {str(one.item_key) for one in changes}:
         then = [one for one in changes if str(one.item_key) == item and one.created_at_us <= at_us]
         last = latest(then, surface)
-        state = state_after(last, ttl)
         row = found.get(item)
         told = (
             None if row is None else (row["_item"], row["_created_at_us"], row["_op"], row["_expired_at"] is not None)
         )
-        expected = None if state is None or last is None else (
-            state.image, last.created_at_us, last.op, state.expired_at_us is not None,
-        )  # fmt: skip
+        expected = told_of(last, ttl)
         if told != expected:
             # Only where the images of the last instant tell too little, and then it is another change of that instant.
             together = list(instants(sorted(then, key=lambda one: one.created_at_us)))[-1]
             streamed = [one for one in together if one.source == "stream"]
             assert surface == "kds" and len(streamed) > 1, (item, in_order(then, surface))
-            assert told in [None if (a := state_after(one, ttl)) is None else
-                            (a.image, one.created_at_us, one.op, a.expired_at_us is not None) for one in streamed]  # fmt: skip
+            assert told in [told_of(one, ttl) for one in streamed]
             ends = ends_of(streamed)
             if len(ends) == 1 and ttl == "delete":
                 assert (told and told[0]) == (expected and expected[0]), "a chain of images has one end"
+
+
+def told_of(last: Change | None, ttl: Ttl) -> tuple[str | None, int, str, bool] | None:
+    state = state_after(last, ttl)
+    if last is None or state is None:
+        return None
+    return state.image, last.created_at_us, last.op, state.expired_at_us is not None
 
 
 def ends_of(changes: Sequence[Change]) -> set[str | None]:
@@ -429,12 +428,12 @@ def check_transitions(there: Plain | Spark, con: LakeConnection) -> None:
     }
     names = ("_item_key", "from_value", "to_value", "changed_at", "op", "event_id")
     for attribute in ("v", "pk"):
+        both = (there.rows("orders_transitions", attribute), exact(con, f"FROM orders_transitions('{attribute}')"))
         found, wanted = (
-            sorted(tuple(row[name] for name in names) for row in rows if row["_item_key"] not in ties)
-            if ties else sorted((tuple(row[name] for name in names) for row in rows), key=str)
-            for rows in (there.rows("orders_transitions", attribute), exact(con, f"FROM orders_transitions('{attribute}')"))
-        )  # fmt: skip
-        assert sorted(found, key=str) == sorted(wanted, key=str)
+            sorted((tuple(row[name] for name in names) for row in rows if row["_item_key"] not in ties), key=str)
+            for rows in both
+        )
+        assert found == wanted
 
 
 def test_reads_of_a_later_backfill_say_nothing_of_before(tmp_path: Path) -> None:
