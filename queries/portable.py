@@ -86,7 +86,7 @@ class _Script:
         return f'"the word {self.said.index(text)}"'
 
     def turned(self, source: str) -> str:
-        text = parse_one(source, read="duckdb").sql(dialect=self.dialect)
+        text: str = parse_one(source, read="duckdb").sql(dialect=self.dialect)
         places = {"state": self.sources.state, "tail": self.sources.tail, "log": self.sources.log}
 
         def say(match: re.Match[str]) -> str:
@@ -163,9 +163,10 @@ def _from_state(script: _Script, column: Column, before: Column | None) -> str:
         return _nothing(column.name, column.sql_type)
     if before.sql_type == column.sql_type:
         return name
+    value = f"CAST({name} AS {column.sql_type})"
     if column.scalar_type == "DOUBLE":
-        return script.typed(column, "_item")
-    return f"CAST({name} AS {column.sql_type}) AS {name}"
+        value = f"coalesce({script.word(words.typed_value(column, '_item', script.dialect))}, {value})"
+    return f"{value} AS {name}"
 
 
 def _nothing(name: str, kind: str) -> str:

@@ -1,6 +1,5 @@
 -- orders
-SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", CAST(NULL AS ARRAY(VARBINARY)) AS "bs", CAST("grew" AS DECIMAL(38, 1)) AS "grew",
-CASE WHEN regexp_like(json_extract_scalar(_item, '$["burst"]["N"]'), '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$') THEN TRY_CAST(json_extract_scalar(_item, '$["burst"]["N"]') AS DOUBLE) END AS "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
+SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", CAST(NULL AS ARRAY(VARBINARY)) AS "bs", CAST("grew" AS DECIMAL(38, 1)) AS "grew", COALESCE(CASE WHEN regexp_like(json_extract_scalar(_item, '$["burst"]["N"]'), '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$') THEN TRY_CAST(json_extract_scalar(_item, '$["burst"]["N"]') AS DOUBLE) END, CAST("burst" AS DOUBLE)) AS "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
 FROM "db"."orders" FOR VERSION AS OF 7 AS "of state"
 WHERE NOT EXISTS(SELECT 1
 FROM "db"."orders_tail" FOR VERSION AS OF 7 AS "of tail"
@@ -41,8 +40,7 @@ FROM "db"."orders_changes" FOR VERSION AS OF 7 AS l
 
 -- orders_big
 SELECT "pk", "a_b"
-FROM (SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", CAST(NULL AS ARRAY(VARBINARY)) AS "bs", CAST("grew" AS DECIMAL(38, 1)) AS "grew",
-CASE WHEN regexp_like(json_extract_scalar(_item, '$["burst"]["N"]'), '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$') THEN TRY_CAST(json_extract_scalar(_item, '$["burst"]["N"]') AS DOUBLE) END AS "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
+FROM (SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", CAST(NULL AS ARRAY(VARBINARY)) AS "bs", CAST("grew" AS DECIMAL(38, 1)) AS "grew", COALESCE(CASE WHEN regexp_like(json_extract_scalar(_item, '$["burst"]["N"]'), '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$') THEN TRY_CAST(json_extract_scalar(_item, '$["burst"]["N"]') AS DOUBLE) END, CAST("burst" AS DOUBLE)) AS "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
 FROM "db"."orders" FOR VERSION AS OF 7 AS "of state"
 WHERE NOT EXISTS(SELECT 1
 FROM "db"."orders_tail" FOR VERSION AS OF 7 AS "of tail"
