@@ -123,17 +123,15 @@ def portable_queries(
 ) -> dict[str, Query]:  # fmt: skip
     """The queries of a table that take parameters, by their names."""
     script = _Script(sources, dialect)
-    makers = (
-        ("as_of", lambda: _as_of(script, table, columns, past)),
-        ("history", lambda: _history(script, table, log_names)),
-        ("transitions", lambda: _transitions(script, table)),
-        ("diff", lambda: _diff(script, table, columns, past)),
-    )
-    found = {}
-    for name, make in makers:
-        parameters, source = make()
-        found[f"{table.name}_{name}"] = Query(parameters, script.turned(source))
-    return found
+    found = {
+        "as_of": _as_of(script, table, columns, past),
+        "history": _history(script, table, log_names),
+        "transitions": _transitions(script, table),
+        "diff": _diff(script, table, columns, past),
+    }
+    return {
+        f"{table.name}_{name}": Query(parameters, script.turned(source)) for name, (parameters, source) in found.items()
+    }
 
 
 def _fresh(
