@@ -9,7 +9,7 @@ from typing import Protocol
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
-from dynalake.relations import Relation, quoted
+from dynalake.relations import Relation, bare, quoted, relations_named
 from dynalake.statements import Token, tokens_of
 
 _BEFORE_A_TABLE = {"from", "join", "describe", "desc", "summarize", "table"}
@@ -53,9 +53,9 @@ def candidates(text: str, cursor: int, catalog: Catalog) -> Iterator[Candidate]:
     said = [t for t in before if t.kind not in ("space", "comment")]
     said = said[:-1] if word else said
     relations = catalog.try_relations()
-    named = _named(said + [t for t in after if t.kind not in ("space", "comment")], relations)
+    named = relations_named(said + [t for t in after if t.kind not in ("space", "comment")], relations)
     if said and said[-1].text == ".":
-        owner = _bare(said[-2].text) if len(said) > 1 else ""
+        owner = bare(said[-2].text) if len(said) > 1 else ""
         yield from _columns([named[owner]] if owner in named else [], typed, catalog)
     elif _wants_table(said):
         yield from _relations(relations, typed, catalog)
@@ -84,37 +84,6 @@ def _statement_around(text: str, cursor: int) -> tuple[list[Token], list[Token]]
             break
         after.append(token)
     return before, after
-
-
-def _named(said: Sequence[Token], relations: Iterable[Relation]) -> dict[str, Relation]:
-    """The relations that a statement names, by their names and by their aliases."""
-    known = {relation.name: relation for relation in relations}
-    found: dict[str, Relation] = {}
-    for n, token in enumerate(said):
-        name = _bare(token.text) if token.kind in ("word", "quoted") else ""
-        if name not in known or (n and said[n - 1].text == "."):
-            continue
-        found[name] = known[name]
-        alias = _alias(said, n + 1)
-        if alias:
-            found[alias] = known[name]
-    return found
-
-
-def _alias(said: Sequence[Token], place: int) -> str:
-    """The alias that begins at a place behind a table's name: `orders o`, `orders_as_of('…') AS o`."""
-    if place < len(said) and said[place].text == "(":
-        depth = 0
-        while place < len(said):
-            depth += {"(": 1, ")": -1}.get(said[place].text, 0)
-            place += 1
-            if depth == 0:
-                break
-    if place < len(said) and said[place].text.lower() == "as":
-        place += 1
-    if place < len(said) and said[place].kind in ("word", "quoted"):
-        return _bare(said[place].text)
-    return ""
 
 
 def _wants_table(said: Sequence[Token]) -> bool:
@@ -161,10 +130,6 @@ def _words(typed: str, catalog: Catalog) -> Iterator[Candidate]:
 
 def _fits(name: str, typed: str) -> bool:
     return name.lower().startswith(typed.lstrip('"').lower())
-
-
-def _bare(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 class SqlCompleter(Completer):

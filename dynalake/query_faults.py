@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from dynalake.relations import Relation
-from dynalake.statements import Statement
+from dynalake.relations import Relation, relations_named
+from dynalake.statements import Statement, saying
 from lake.errors import LakeError
 
+Columns = Callable[[Relation], Sequence[tuple[str, str]]]
 _MESSAGE_MAX = 600
 _QUERY_MAX = 120
 _NAMES_MAX = 12
@@ -18,21 +19,23 @@ _UNKNOWN = re.compile(r'(?:Table|View|Table Function|Macro Function) with name "
 _SCALAR = re.compile(r"Scalar (?:Macro )?Function with name \"?(?P<name>[^\s\"]+)\"? does not exist")
 _WRONG_ARGUMENTS = re.compile(r'[Mm]acro (?:Function )?"?(?P<name>[^\s"(]+)"?(?:\(\))? does not support')
 _NO_FILE = re.compile(r"No files found|No such file|Cannot open file|NoSuchKey|HTTP.*\b404\b|404 \(Not Found\)")
+_NO_COLUMN = re.compile(r'(?:Values list|Table) "(?P<owner>[^"]+)" does not have a column named "(?P<column>[^"]+)"')
 _OWN_WORDS = re.compile(r"\n*Did you mean [^\n]*")
 
 
-def query_fault(fault: Exception, statement: Statement, relations: Sequence[Relation], lake_uri: str) -> LakeError:
-    """The fault of a statement, as a LakeError."""
-    raw = str(fault)
+def query_fault(
+    fault: Exception, statement: Statement, relations: Sequence[Relation], columns: Columns, lake_uri: str
+) -> LakeError:
+    """The fault of a statement, as a LakeError. `columns` gives those of a relation."""
+    raw = _with_candidates(str(fault), statement, relations, columns)
     message, remedy = _remedied(raw, relations, lake_uri)
     place = _PLACE.search(raw)
     if place is not None:
-        message = (
-            message.replace(place[0], "").rstrip(" .!\n") + f", at line {_line(place, statement)}: {_marked(place)}"
-        )
+        line = int(place["line"]) + statement.line - 1
+        message = message.replace(place[0], "").rstrip(" .!\n") + f", at line {line}: {_marked(place)}"
     elif "syntax error at end of input" in raw:
         message += f": {statement.text[-_QUERY_MAX // 2 :]} >>>"
-    operation = f"run {statement.place} " if statement.place else "run query"
+    operation = f"run {statement.place}:" if statement.place else "run query"
     return LakeError(operation, shortened(statement.text), got=message[:_MESSAGE_MAX], remedy=remedy)
 
 
@@ -41,8 +44,16 @@ def shortened(query: str) -> str:
     return one_line if len(one_line) <= _QUERY_MAX else one_line[: _QUERY_MAX - 1] + "…"
 
 
-def _line(place: re.Match[str], statement: Statement) -> int:
-    return int(place["line"]) + statement.line - 1
+def _with_candidates(raw: str, statement: Statement, relations: Sequence[Relation], columns: Columns) -> str:
+    """The message, with columns that may have been meant where DuckDB names none: it does so for plain tables only."""
+    found = _NO_COLUMN.search(raw)
+    if found is None or "Candidate bindings" in raw:
+        return raw
+    owner = relations_named(saying(statement.text), relations).get(found["owner"].lower())
+    names = [name for name, _ in columns(owner)] if owner else []
+    close = get_close_matches(found["column"].lower(), names, n=5, cutoff=0.4) or names[:_NAMES_MAX]
+    told = f'"{found["owner"]}" does not have a column named "{found["column"]}"'
+    return raw.replace(found[0], told + (f" Candidate bindings: {listed(close)}" if close else ""))
 
 
 def _marked(place: re.Match[str]) -> str:
@@ -81,7 +92,7 @@ def _remedied(raw: str, relations: Sequence[Relation], lake_uri: str) -> tuple[s
 def _end(raw: str) -> str:
     """Where in the statement it was, as it was told."""
     place = _PLACE.search(raw)
-    return place[0] if place else ""
+    return "" if place is None else place[0]
 
 
 def _named(name: str, relations: Sequence[Relation]) -> Relation | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dynalake.statements import Token
 from lake.config import TableConfig
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -65,3 +66,39 @@ def quoted(name: str, reserved: Collection[str] = ()) -> str:
     if _PLAIN.fullmatch(name.lower()) and name.lower() not in reserved:
         return name
     return '"' + name.replace('"', '""') + '"'
+
+
+def bare(name: str) -> str:
+    """A name as it is without its quotes, or as DuckDB finds it."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+def relations_named(said: Sequence[Token], relations: Iterable[Relation]) -> dict[str, Relation]:
+    """The relations that a statement names, by their names and by their aliases."""
+    known = {relation.name: relation for relation in relations}
+    found: dict[str, Relation] = {}
+    for n, token in enumerate(said):
+        name = bare(token.text) if token.kind in ("word", "quoted") else ""
+        if name not in known or (n and said[n - 1].text == "."):
+            continue
+        found[name] = known[name]
+        alias = _alias(said, n + 1)
+        if alias:
+            found[alias] = known[name]
+    return found
+
+
+def _alias(said: Sequence[Token], place: int) -> str:
+    """The alias that begins at a place behind a table's name: `orders o`, `orders_as_of('…') AS o`."""
+    if place < len(said) and said[place].text == "(":
+        depth = 0
+        while place < len(said):
+            depth += {"(": 1, ")": -1}.get(said[place].text, 0)
+            place += 1
+            if depth == 0:
+                break
+    if place < len(said) and said[place].text.lower() == "as":
+        place += 1
+    if place < len(said) and said[place].kind in ("word", "quoted"):
+        return bare(said[place].text)
+    return ""

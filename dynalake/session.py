@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from lake.tables import batch_of, data_files
 T = TypeVar("T")
 _ROWS = duckdb.ExpectedResultType.QUERY_RESULT
 _COUNTS = duckdb.ExpectedResultType.CHANGED_ROWS
+_PATIENCE_SECONDS = 2  # with work that is told to end: it may wait for a reader of what it writes
 _EXAMPLE = "2026-01-31, 2026-01-31T12:00:00 (in UTC) or 2026-01-31T13:00:00+01:00"
 
 
@@ -56,9 +58,8 @@ def instant_of(text: str) -> datetime:
         raise ConfigError("read time", repr(text), expected=f"ISO 8601, such as {_EXAMPLE}") from fault
 
 
-def interruptibly(work: Callable[[], T], interrupt: Callable[[], object]) -> T:
-    """Does work in a thread of its own, so that Ctrl-C is heard at once: KeyboardInterrupt, once it has ended."""
-    done: Future[T] = Future()
+def interruptibly(work: Callable[[], T], interrupt: Callable[[], object], done: Future[T]) -> T:
+    """Does work in a thread of its own, so that Ctrl-C is heard at once: KeyboardInterrupt, when it has ended."""
 
     def run() -> None:
         try:
@@ -71,7 +72,8 @@ def interruptibly(work: Callable[[], T], interrupt: Callable[[], object]) -> T:
     try:
         return done.result()
     except KeyboardInterrupt:
-        while not done.done():  # it may have been between two queries
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while not done.done() and time.monotonic() < until:  # it may have been between two queries
             interrupt()
             thread.join(0.02)
         raise
@@ -84,8 +86,9 @@ class Session:
         self.lake = lake
         self.as_of = as_of
         self._memory_mb = memory_mb
-        self._lock = threading.Lock()  # of the connection: completion asks it from a thread of its own
+        self._lock = threading.RLock()  # of the connection: completion asks it from a thread of its own
         self._stop = threading.Event()
+        self._running: Future[Any] | None = None
         self.con = self._connect(as_of)
         self._columns: dict[str, list[tuple[str, str]]] = {}
 
@@ -96,6 +99,11 @@ class Session:
         con = connect(self.lake, self._memory_mb, **options)
         _engine(con).execute("SET python_enable_replacements = false")  # else our own variables were tables
         return con
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether what was interrupted has not ended."""
+        return self._running is not None and not self._running.done()
 
     def close(self) -> None:
         self.con.close()
@@ -125,7 +133,9 @@ class Session:
 
     def interruptibly(self, work: Callable[[], T]) -> T:
         self._stop.clear()
-        return interruptibly(work, self._interrupt)
+        done: Future[T] = Future()
+        self._running = done
+        return interruptibly(work, self._interrupt, done)
 
     def _run(self, planned: Planned, given: Mapping[str, str], show: Callable[[Result], T]) -> T:
         try:
@@ -148,7 +158,7 @@ class Session:
             raise KeyboardInterrupt
 
     def _fault(self, fault: Exception, statement: Statement) -> LakeError:
-        return query_fault(fault, statement, self.relations, self.lake.uri)
+        return query_fault(fault, statement, self.relations, self.columns, self.lake.uri)
 
     @property
     def relations(self) -> list[Relation]:

@@ -137,6 +137,7 @@ class Shell:
 
     def _output(self, name: str) -> None:
         self.showing.to = Path(name).expanduser() if name else None
+        print(f"the next result goes to {name or 'the terminal'}")
 
     def _format(self, form: str) -> None:
         if form and form not in FORMATS:
@@ -216,7 +217,7 @@ def run_shell(session: Session, showing: Showing, source: Input | None = None, t
         input=source,
         output=target,
     )
-    print(f"{session.lake.uri}: {len(session.lake.config.tables)} tables. \\? for help, \\q to leave.")
+    print(f"{session.lake.uri}: \\? for help, \\q to leave.")
     while True:
         try:
             text = prompt.prompt(lambda: f"{_position(session)}> ")

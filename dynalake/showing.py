@@ -67,9 +67,11 @@ def run_statements(
     with new_file(path, session.lake.uri) as place:
         if form == "parquet":
             _write_parquet(session, planned, showing, parameters, place)
-            return
-        with place.open("w", encoding="utf-8", newline="") as out:
-            _run_each(session, planned, showing, parameters, out, form)
+        else:
+            with place.open("w", encoding="utf-8", newline="") as out:
+                _run_each(session, planned, showing, parameters, out, form)
+    if showing.is_fitted:
+        print(f"written to {path}")
 
 
 def _run_each(
@@ -78,10 +80,11 @@ def _run_each(
 ) -> None:  # fmt: skip
     shown = 0
     for one in planned:
-        if one.gives_rows and shown and (form or showing.form) == "csv":
-            out.write("\n")
+        is_next = bool(one.gives_rows and shown)
 
-        def show(result: Result, one: Planned = one) -> int | None:
+        def show(result: Result, one: Planned = one, is_next: bool = is_next) -> int | None:
+            if is_next and (form or showing.form) == "csv":
+                out.write("\n")
             return _show(result, one, showing, form or showing.form, out)
 
         _timed(showing, lambda one=one, show=show: session.run(one, parameters or {}, show))  # type: ignore[misc]
@@ -105,12 +108,16 @@ def _write_parquet(
         _timed(showing, lambda one=one, show=show: session.run(one, parameters or {}, show))  # type: ignore[misc]
 
 
+def counted(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
 def _timed(showing: Showing, work: Callable[[], int | None]) -> None:
     started = time.monotonic()
     rows = work()
     if showing.is_timed:
-        counted = "" if rows is None else f"{rows:,} rows, "
-        print(f"{counted}{time.monotonic() - started:.3f} s", file=sys.stderr)
+        told = "" if rows is None else f"{counted(rows)}, "
+        print(f"{told}{time.monotonic() - started:.3f} s", file=sys.stderr)
 
 
 def _show(result: Result, planned: Planned, showing: Showing, form: str, out: IO[str]) -> int | None:
@@ -118,7 +125,7 @@ def _show(result: Result, planned: Planned, showing: Showing, form: str, out: IO
     if not planned.gives_rows:
         if planned.gives_count and result.names and form == "table" and out is sys.stdout:
             ((count,),) = result.rows()
-            print(f"{count:,} rows")
+            print(counted(count))
         return None
     if form != "table":
         return WRITERS[form](result, out)
@@ -139,7 +146,7 @@ def _show_fitted(result: Result, showing: Showing) -> int:
     else:
         numeric = [all(_is_number(row[n]) for row in rows) for n in range(len(result.names))]
         left_out = print_fitted(console, result.names, rows, numeric)
-    notes = [f"first {len(rows):,} rows; \\o FILE before the query writes all" if is_cut else f"{len(rows):,} rows"]
+    notes = [f"first {counted(len(rows))}; \\o FILE before the query writes all" if is_cut else counted(len(rows))]
     if left_out:
         notes.append(f"{left_out:,} of {len(result.names):,} columns left out; \\x shows all")
     print(f"({'; '.join(notes)})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,8 @@ def run(
         require_parameters(planned, parameters)
         run_statements(session, planned, showing, parameters)
     finally:
+        if session.is_stuck:
+            os._exit(130)  # it waits for a reader of its output, and Python would wait for it
         session.close()
 
 
