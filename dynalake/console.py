@@ -33,6 +33,8 @@ Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB."
 RcuMax = Annotated[
     float | None, typer.Option(help="Read capacity units a second that are taken at most.", min=1.0, show_default=False)
 ]
+_ONE_LINE = json.JSONEncoder(default=str, ensure_ascii=False)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
 
 
@@ -171,7 +173,13 @@ def cell_text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     plain = plain_value(value)
-    return json.dumps(plain, default=str, ensure_ascii=False) if isinstance(plain, list | dict) else str(plain)
+    text = _ONE_LINE.encode(plain) if isinstance(plain, list | dict) else str(plain)
+    return _CONTROL.sub(written_out, text)
+
+
+def written_out(match: re.Match[str]) -> str:
+    """A character as it is written, not as a terminal takes it."""
+    return match[0].encode("unicode_escape").decode()
 
 
 def _is_number(value: Any) -> bool:
@@ -180,6 +188,8 @@ def _is_number(value: Any) -> bool:
 
 def plain_value(value: Any) -> Any:
     """A value of a query as text formats can have it: binary in base64, decimals with all their digits as text."""
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Decimal):
@@ -210,7 +220,8 @@ def csv_text(value: Any) -> str:
     if value is None:
         return ""
     plain = plain_value(value)
-    text = json.dumps(plain, default=str, ensure_ascii=False) if isinstance(plain, bool | list | dict) else str(plain)
-    if text and text == text.strip() and not set(text) & set(',"\r\n'):
+    text = _ONE_LINE.encode(plain) if isinstance(plain, bool | list | dict) else str(plain)
+    is_plain = text and text == text.strip() and "," not in text and '"' not in text
+    if is_plain and "\n" not in text and "\r" not in text:
         return text
     return '"' + text.replace('"', '""') + '"'

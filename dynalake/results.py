@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from dynalake.console import cell_text, csv_text, plain_value, print_rows
+from dynalake.console import cell_text, csv_text, plain_value, print_rows, written_out
 from lake.errors import ConfigError
 from lake.layout import unique_name
 from lake.store import is_s3
@@ -21,6 +22,8 @@ from lake.store import is_s3
 FORMATS = ("table", "csv", "json", "ndjson", "parquet")
 ENDINGS = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 FETCHED_ROWS = 500  # at once; items may be of 400 KB
+_ENDS_LINE = re.compile(r"[\t\n\u2028\u2029]")
+_ENCODERS = {n: json.JSONEncoder(indent=n, default=str, ensure_ascii=False) for n in (None, 2)}
 ROWS_MAX = 1_000  # a terminal's patience; the other formats give all
 
 
@@ -74,8 +77,7 @@ def write_json(result: Result, out: IO[str]) -> int:
 
 
 def json_text(names: Sequence[str], row: Sequence[Any], indent: int | None = None) -> str:
-    named = dict(zip(names, map(plain_value, row), strict=True))
-    return json.dumps(named, indent=indent, default=str, ensure_ascii=False)
+    return _ENCODERS[indent].encode(dict(zip(names, map(plain_value, row), strict=True)))
 
 
 def _write_each(out: IO[str], lines: Iterable[str]) -> int:
@@ -113,7 +115,7 @@ WRITERS: dict[str, Callable[[Result, IO[str]], int]] = {"csv": write_csv, "json"
 
 def printable(value: Any) -> str:
     """A cell in a line of a terminal: what would end the line, or move the cursor, is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cell_text(value))
+    return _ENDS_LINE.sub(written_out, cell_text(value))
 
 
 @contextmanager

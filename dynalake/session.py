@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +13,22 @@ from typing import Any, TypeVar
 
 import duckdb
 import typer
-from pyiceberg.table import Table
 
 from dynalake.query_faults import query_fault
 from dynalake.relations import Relation, quoted, relations_of
 from dynalake.results import Result
 from dynalake.statements import Statement
-from lake import layout
-from lake.catalog import load_table, open_catalog
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
+from lake.sql import literal
 from lake.tables import batch_of, data_files
+from queries.connect import LakeConnection, connect
 
 T = TypeVar("T")
 _ROWS = duckdb.ExpectedResultType.QUERY_RESULT
+_NOTHING = duckdb.ExpectedResultType.NOTHING
 _COUNTS = duckdb.ExpectedResultType.CHANGED_ROWS
+_SETTINGS = (duckdb.StatementType.PRAGMA, duckdb.StatementType.SET, duckdb.StatementType.VARIABLE_SET)
 _PATIENCE_SECONDS = 2  # with work that is told to end: it may wait for a reader of what it writes
 _EXAMPLE = "2026-01-31, 2026-01-31T12:00:00 (in UTC) or 2026-01-31T13:00:00+01:00"
 
@@ -39,14 +40,18 @@ class Planned:
     statement: Statement
     gives: Any
     parameters: frozenset[str]
+    is_setting: bool
 
     @property
     def gives_rows(self) -> bool:
         return bool(self.gives == _ROWS)
 
-    @property
-    def gives_count(self) -> bool:
-        return bool(self.gives == _COUNTS)
+    def is_count(self, names: Sequence[str]) -> bool:
+        """Whether what came, in columns of these names, is but the number of rows that were changed."""
+        return bool(self.gives == _COUNTS) and list(names) == ["Count"]
+
+    def is_nothing(self, names: Sequence[str]) -> bool:
+        return not names or (self.is_setting and list(names) == ["Success"])
 
 
 def instant_of(text: str) -> datetime:
@@ -92,12 +97,9 @@ class Session:
         self.con = self._connect(as_of)
         self._columns: dict[str, list[tuple[str, str]]] = {}
 
-    def _connect(self, as_of: datetime | None) -> Any:
-        from queries.connect import connect
-
-        options: dict[str, Any] = {} if as_of is None else {"as_of": as_of}
-        con = connect(self.lake, self._memory_mb, **options)
-        _engine(con).execute("SET python_enable_replacements = false")  # else our own variables were tables
+    def _connect(self, as_of: datetime | None) -> LakeConnection:
+        con = connect(self.lake, self._memory_mb, as_of=as_of)
+        con.con.execute("SET python_enable_replacements = false")  # else our own variables were tables
         return con
 
     @property
@@ -113,12 +115,12 @@ class Session:
         planned = []
         for statement in statements:
             try:
-                parts = _engine(self.con).extract_statements(statement.text)
+                parts = self.con.con.extract_statements(statement.text)
             except duckdb.Error as fault:
                 raise self._fault(fault, statement) from fault
             gives = parts[-1].expected_result_type[0] if parts else None
             names = frozenset(name for part in parts for name in part.named_parameters)
-            planned.append(Planned(statement, gives, names))
+            planned.append(Planned(statement, gives, names, bool(parts) and parts[-1].type in _SETTINGS))
         return planned
 
     def run(self, planned: Planned, parameters: Mapping[str, str], show: Callable[[Result], T]) -> T:
@@ -140,8 +142,10 @@ class Session:
     def _run(self, planned: Planned, given: Mapping[str, str], show: Callable[[Result], T]) -> T:
         try:
             done = self.con.execute(planned.statement.text, given or None)
-            columns = (done.description or []) if planned.gives_rows or planned.gives_count else []
+            columns = [] if planned.gives == _NOTHING else done.description or []
             return show(Result([c[0] for c in columns], [c[1] for c in columns], done, self._check))
+        except LakeError as fault:
+            raise _placed(fault, planned.statement) from fault
         except duckdb.Error as fault:
             raise self._fault(fault, planned.statement) from fault
         except OSError as fault:
@@ -151,28 +155,26 @@ class Session:
 
     def _interrupt(self) -> None:
         self._stop.set()
-        _engine(self.con).interrupt()
+        self.con.con.interrupt()
 
     def _check(self) -> None:
         if self._stop.is_set():
             raise KeyboardInterrupt
 
     def _fault(self, fault: Exception, statement: Statement) -> LakeError:
-        return query_fault(fault, statement, self.relations, self.columns, self.lake.uri)
+        try:
+            relations = self.relations
+        except duckdb.Error:  # within a transaction that has failed nothing more is told
+            relations = []
+        return query_fault(fault, statement, relations, self.columns, self.lake.uri)
 
     @property
     def relations(self) -> list[Relation]:
         """The lake's views and macros, and what was made in this session."""
-        engine = _engine(self.con)
         made = "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
         made += " UNION SELECT table_name FROM duckdb_tables() WHERE NOT internal AND schema_name = 'main'"
-        names = {row[0] for row in engine.execute(made).fetchall() if " " not in row[0]}
-        if engine is self.con:
-            macros = "SELECT function_name FROM duckdb_functions() WHERE function_type = 'table_macro' AND NOT internal"
-            names |= {row[0] for row in engine.execute(macros).fetchall()}
-        else:
-            names |= set(self.con.views)
-        return relations_of(names, self.lake.config.tables)
+        names = {row[0] for row in self.con.con.execute(made).fetchall()}
+        return relations_of(names.union(self.con.views), self.lake.config.tables)
 
     def try_relations(self) -> list[Relation]:
         """The same for completion, which must not wait for a query that runs, nor fail."""
@@ -188,9 +190,7 @@ class Session:
     def columns(self, relation: Relation) -> list[tuple[str, str]]:
         """The names and types of its columns; none where that cannot be told. Never while a query runs."""
         if relation.name not in self._columns:
-            times = ("ts", "t1", "t2")
-            arguments = ", ".join("now()" if one in times else "''" for one in relation.arguments)
-            name = quoted(relation.name, self.reserved) + (f"({arguments})" if relation.arguments else "")
+            name = quoted(relation.name, self.reserved) + self._any_arguments(relation)
             try:
                 with self._lock:
                     found = self.con.execute(f"DESCRIBE SELECT * FROM {name}").fetchall()
@@ -198,6 +198,14 @@ class Session:
                 return []
             self._columns[relation.name] = [(row[0], row[1]) for row in found]
         return self._columns[relation.name]
+
+    def _any_arguments(self, relation: Relation) -> str:
+        """Such as its columns can be told by."""
+        if not relation.arguments:
+            return ""
+        key = self.lake.config.tables[relation.table].keys.hash_key.name
+        any_of = {"_as_of": "now()", "_diff": "now()", "_transitions": literal(key)}.get(relation.suffix, "''")
+        return f"({', '.join([any_of] * len(relation.arguments))})"
 
     @cached_property
     def keywords(self) -> list[str]:
@@ -217,7 +225,7 @@ class Session:
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
         with self._lock:
-            return list(_engine(self.con).execute(query).fetchall())
+            return list(self.con.con.execute(query).fetchall())
 
     def move(self, as_of: datetime | None) -> None:
         """To an instant, or to now. Raises LakeError, and then stays where it is."""
@@ -229,9 +237,6 @@ class Session:
 
     def refresh(self) -> None:
         """To the newest version of the lake. Raises LakeError."""
-        if _engine(self.con) is self.con:
-            self.move(self.as_of)
-            return
         with self._lock:
             self.con.refresh()
             self._columns.clear()
@@ -239,23 +244,21 @@ class Session:
     def position(self) -> list[str]:
         """For each table how far its log is: the batch, and the time of its newest change."""
         told = []
-        for name, log in self._logs():
-            newest = max((f.high for f in data_files(log, "created_at_us")), default=None) if log is not None else None
+        for name, pinned in self.con.pinned.items():
+            newest = max((file.high for file in data_files(pinned.log, "created_at_us")), default=None)
             until = f", changes up to {_clock(newest)}" if newest is not None else ", no changes"
-            told.append(f"{name}: batch {batch_of(log)}{until}")
+            told.append(f"{name}: batch {batch_of(pinned.log)}{until}")
         return told
 
-    def _logs(self) -> Iterator[tuple[str, Table | None]]:
-        if _engine(self.con) is not self.con:
-            yield from ((name, pinned.log) for name, pinned in self.con.pinned.items())
-            return
-        catalog = open_catalog(self.lake)
-        yield from ((name, load_table(catalog, layout.log_table(name))) for name in self.lake.config.tables)
 
-
-def _engine(con: Any) -> Any:
-    """DuckDB's own connection, by which nothing of the lake is made ready."""
-    return con if isinstance(con, duckdb.DuckDBPyConnection) else con.con
+def _placed(fault: LakeError, statement: Statement) -> LakeError:
+    """The fault, with the statement of a script that it is of."""
+    if not statement.place:
+        return fault
+    return LakeError(
+        f"run {statement.place}: {fault.operation}", fault.identity, expected=fault.expected, got=fault.got,
+        remedy=fault.remedy,
+    )  # fmt: skip
 
 
 def _clock(us: int) -> str:

@@ -122,10 +122,12 @@ def _timed(showing: Showing, work: Callable[[], int | None]) -> None:
 
 def _show(result: Result, planned: Planned, showing: Showing, form: str, out: IO[str]) -> int | None:
     """Shows a result and gives the number of rows; of what gives none, None."""
-    if not planned.gives_rows:
-        if planned.gives_count and result.names and form == "table" and out is sys.stdout:
-            ((count,),) = result.rows()
-            print(counted(count))
+    if planned.is_nothing(result.names):
+        return None
+    if planned.is_count(result.names):
+        rows = list(result.rows())  # none of a table that was made empty
+        if rows and form == "table" and out is sys.stdout:
+            print(counted(rows[0][0]))
         return None
     if form != "table":
         return WRITERS[form](result, out)

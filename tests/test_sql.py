@@ -11,7 +11,6 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 
 import duckdb
@@ -26,13 +25,11 @@ from dynalake.session import instant_of
 from dynalake.statements import is_complete, split_statements, tokens_of
 from lake.errors import ConfigError
 from lake.lake import Lake
-from queries.connect import connect
 from tests.commands import Outcome, dynalake
 from tests.lakes import compacted, new_lake, refreshed
 from tests.records import text
 from tests.test_tidy import ROOT
 
-HAS_AS_OF = "as_of" in signature(connect).parameters
 HAS_PACK = find_spec("queries.pack") is not None
 # A process in which Ctrl-C is heard, also where whoever runs the tests ignores it.
 PROCESS = [
@@ -128,6 +125,16 @@ def test_a_script_stops_at_its_first_fault_and_says_where(lake: Lake, tmp_path: 
     assert outcome.out == ""  # nothing is run of what cannot be parsed
     assert "statement 3 of 3, line 3" in outcome.fault
     assert "nosuch.sql" in sql(lake, "--file", tmp_path / "nosuch.sql").fault
+
+
+def test_statements_that_give_no_rows_or_may_not_run(lake: Lake) -> None:
+    script = "CREATE TEMP TABLE t AS SELECT 1 AS a; SET threads = 1; PRAGMA disable_progress_bar; BEGIN; INSERT INTO t"
+    assert sql(lake, f"{script} SELECT range FROM range(5); COMMIT").out == "1 row\n5 rows\n"
+    out = sql(lake, "CREATE TEMP TABLE t (a INTEGER); INSERT INTO t VALUES (4) RETURNING a", "--format", "ndjson").out
+    assert out == '{"a": 4}\n'
+    fault = sql(lake, "SELECT 1;\nCOPY (SELECT 1) TO 'x.csv'").fault
+    assert "statement 2 of 2, line 2" in fault and "--output" in fault
+    assert not Path("x.csv").exists()
 
 
 def test_parameters_are_values_and_never_text_of_the_query(lake: Lake) -> None:
@@ -315,7 +322,6 @@ def test_what_is_no_time(lake: Lake, text: str) -> None:
     assert outcome.code == 2 and "2026-01-31" in outcome.errors
 
 
-@pytest.mark.skipif(not HAS_AS_OF, reason="connect() knows no as_of yet")
 def test_all_tables_as_of_a_time(lake: Lake) -> None:
     times = sql(lake, "SELECT max(event_time) AS t FROM orders_changes", "--format", "json").out
     (told,) = json.loads(times)

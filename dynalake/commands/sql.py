@@ -36,7 +36,7 @@ def run(
         str | None, typer.Option("--format", help="table, csv, json, ndjson or parquet.", show_default="table")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write to a file, whole or not at all.")] = None,
-    timing: Annotated[bool, typer.Option(help="Tell how long each statement took.")] = False,
+    timing: Annotated[bool, typer.Option("--timing", help="Tell how long each statement took.")] = False,
     memory_mb: Memory = 4096,
 ) -> None:
     """Run queries. `orders` is the current state with the log's tail; without a query, a shell: its help is \\?."""
@@ -100,4 +100,5 @@ def _statements(
         return split_statements(query)
     if packed is not None:
         return split_statements(read_packed(session.lake, packed, table), packed)
-    return [one for name in files or ["-"] for one in split_statements(read_script(name), name)]
+    texts = [(read_script(name), "stdin" if name == "-" else name) for name in files or ["-"]]
+    return [one for text, source in texts for one in split_statements(text, source)]
