@@ -332,10 +332,10 @@ def test_all_tables_as_of_a_time(lake: Lake) -> None:
 def test_queries_of_the_pack(lake: Lake) -> None:
     from queries import pack
 
-    for name in pack.names():
+    for name in pack.names("operational"):
         assert sql(lake, "--query", name, "--table", "orders").code == 0
-    assert pack.names()[0] in sql(lake, "--query", "nothing").fault
-    assert "nothing" in sql(lake, "--query", pack.names()[0], "--table", "nothing").fault
+    assert pack.names("operational")[0] in sql(lake, "--query", "nothing").fault
+    assert "nothing" in sql(lake, "--query", pack.names("operational")[0], "--table", "nothing").fault
 
 
 # Faults
@@ -344,7 +344,7 @@ def test_queries_of_the_pack(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("SELECT * FROM ordrs", ["Did you mean orders?", "orders_history(pk, sk)", "FROM >>> ordrs"]),
+        ("SELECT * FROM ordrs", ["Did you mean orders", "orders_history(pk, sk)", "FROM >>> ordrs"]),
         ("SELECT * FROM orders_hist('x')", ["Did you mean orders_history(pk, sk)"]),
         ("SELECT * FROM orders_history('x')", ["Call it as orders_history(pk, sk)"]),
         ("SELECT * FROM orders_as_of()", ["Call it as orders_as_of(ts)"]),
