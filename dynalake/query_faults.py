@@ -20,6 +20,7 @@ _SCALAR = re.compile(r"Scalar (?:Macro )?Function with name \"?(?P<name>[^\s\"]+
 _WRONG_ARGUMENTS = re.compile(r'[Mm]acro (?:Function )?"?(?P<name>[^\s"(]+)"?(?:\(\))? does not support')
 _NO_FILE = re.compile(r"No files found|No such file|Cannot open file|NoSuchKey|HTTP.*\b404\b|404 \(Not Found\)")
 _NO_COLUMN = re.compile(r'(?:Values list|Table) "(?P<owner>[^"]+)" does not have a column named "(?P<column>[^"]+)"')
+_GONE = "Files of this version of the lake are gone: run the query again, in the shell after \\refresh"
 _OWN_WORDS = re.compile(r"\n*Did you mean [^\n]*")
 
 
@@ -37,6 +38,20 @@ def query_fault(
         message += f": {statement.text[-_QUERY_MAX // 2 :]} >>>"
     operation = f"run {statement.place}:" if statement.place else "run query"
     return LakeError(operation, shortened(statement.text), got=message[:_MESSAGE_MAX], remedy=remedy)
+
+
+def placed(fault: LakeError, statement: Statement, lake_uri: str) -> LakeError:
+    """A fault of the lake's own, with the statement of a script that it is of, and what helps one who merely asks."""
+    remedy = _GONE if is_of_gone_files(fault.got, lake_uri) else fault.remedy
+    if not statement.place and remedy == fault.remedy:
+        return fault
+    operation = f"run {statement.place}: {fault.operation}" if statement.place else fault.operation
+    return LakeError(operation, fault.identity, expected=fault.expected, got=fault.got, remedy=remedy)
+
+
+def is_of_gone_files(text: str, lake_uri: str) -> bool:
+    """Whether it says that files of the lake are missing: others remove those of old versions."""
+    return _NO_FILE.search(text) is not None and lake_uri.removeprefix("s3://") in text
 
 
 def shortened(query: str) -> str:
@@ -77,9 +92,9 @@ def _remedied(raw: str, relations: Sequence[Relation], lake_uri: str) -> tuple[s
         known = _named(scalar["name"], relations)
         if known is not None:
             return _OWN_WORDS.sub("", raw), f"It has rows: SELECT … FROM {known.call}"
+    if is_of_gone_files(raw, lake_uri):
+        return raw, _GONE
     if _NO_FILE.search(raw):
-        if lake_uri.removeprefix("s3://") in raw:
-            return raw, "Files of this version of the lake are gone: run the query again, in the shell after \\refresh"
         return raw, "Check the path; what a query may read is in: dynalake status"
     if "No space left" in raw:
         return raw, "See to disk space: what does not fit into memory is written there"

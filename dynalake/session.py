@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import duckdb
 import typer
 
-from dynalake.query_faults import query_fault
+from dynalake.query_faults import placed, query_fault
 from dynalake.relations import Relation, quoted, relations_of
 from dynalake.results import Result
 from dynalake.statements import Statement
@@ -145,7 +145,7 @@ class Session:
             columns = [] if planned.gives == _NOTHING else done.description or []
             return show(Result([c[0] for c in columns], [c[1] for c in columns], done, self._check))
         except LakeError as fault:
-            raise _placed(fault, planned.statement) from fault
+            raise placed(fault, planned.statement, self.lake.uri) from fault
         except duckdb.Error as fault:
             raise self._fault(fault, planned.statement) from fault
         except OSError as fault:
@@ -249,16 +249,6 @@ class Session:
             until = f", changes up to {_clock(newest)}" if newest is not None else ", no changes"
             told.append(f"{name}: batch {batch_of(pinned.log)}{until}")
         return told
-
-
-def _placed(fault: LakeError, statement: Statement) -> LakeError:
-    """The fault, with the statement of a script that it is of."""
-    if not statement.place:
-        return fault
-    return LakeError(
-        f"run {statement.place}: {fault.operation}", fault.identity, expected=fault.expected, got=fault.got,
-        remedy=fault.remedy,
-    )  # fmt: skip
 
 
 def _clock(us: int) -> str:
