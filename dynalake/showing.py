@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,73 +55,63 @@ def run_statements(
     """Runs statements in turn and shows what each gives; stops at the first fault. Raises LakeError."""
     if not planned:
         raise LakeError("run query", "''", expected="a statement", got="none")
-    if showing.to is None and showing.form != "parquet":
-        _run_each(session, planned, showing, parameters, sys.stdout)
-        return
     path, form = showing.to, showing.form
+    if path is not None and showing.is_fitted:
+        form = ENDINGS.get(path.suffix.lower(), form)
+    if form == "parquet":
+        _require_one_result(planned, path)
     if path is None:
-        raise ConfigError(
-            "write Parquet", "", expected="a file", got="none", remedy="Name it: --output FILE, or \\o FILE"
+        _run_each(
+            session, planned, showing, parameters or {}, partial(_show, showing=showing, form=form, out=sys.stdout)
         )
+        return
     showing.to = None  # whatever comes of it
-    form = ENDINGS.get(path.suffix.lower(), form) if showing.is_fitted else form
     with new_file(path, session.lake.uri) as place:
         if form == "parquet":
-            _write_parquet(session, planned, showing, parameters, place)
+            _run_each(session, planned, showing, parameters or {}, partial(_write, path=place))
         else:
             with place.open("w", encoding="utf-8", newline="") as out:
-                _run_each(session, planned, showing, parameters, out, form)
+                _run_each(
+                    session, planned, showing, parameters or {}, partial(_show, showing=showing, form=form, out=out)
+                )
     if showing.is_fitted:
         print(f"written to {path}")
 
 
-def _run_each(
-    session: Session, planned: Sequence[Planned], showing: Showing, parameters: Mapping[str, str] | None,
-    out: IO[str], form: str | None = None,
-) -> None:  # fmt: skip
-    shown = 0
-    for one in planned:
-        is_next = bool(one.gives_rows and shown)
-
-        def show(result: Result, one: Planned = one, is_next: bool = is_next) -> int | None:
-            if is_next and (form or showing.form) == "csv":
-                out.write("\n")
-            return _show(result, one, showing, form or showing.form, out)
-
-        _timed(showing, lambda one=one, show=show: session.run(one, parameters or {}, show))  # type: ignore[misc]
-        shown += one.gives_rows
-        out.flush()
-
-
-def _write_parquet(
-    session: Session, planned: Sequence[Planned], showing: Showing, parameters: Mapping[str, str] | None, path: Path
-) -> None:
-    from dynalake.parquet import write_parquet
-
+def _require_one_result(planned: Sequence[Planned], path: Path | None) -> None:
+    if path is None:
+        raise ConfigError("write Parquet", "", expected="a file", got="none", remedy="Name one: --output, or \\o FILE")
     giving = sum(one.gives_rows for one in planned)
     if giving != 1:
-        raise ConfigError("write Parquet", "", expected="one statement that gives rows", got=f"{giving}")
+        raise ConfigError("write Parquet", path, expected="one statement that gives rows", got=f"{giving}")
+
+
+def _run_each(
+    session: Session, planned: Sequence[Planned], showing: Showing, parameters: Mapping[str, str],
+    show: Callable[..., int | None],
+) -> None:  # fmt: skip
+    """Runs each with `show(result, planned=…, is_first=…)` for what it gives."""
+    is_first = True
     for one in planned:
-
-        def show(result: Result, one: Planned = one) -> int | None:
-            return write_parquet(result, path) if one.gives_rows else None
-
-        _timed(showing, lambda one=one, show=show: session.run(one, parameters or {}, show))  # type: ignore[misc]
+        started = time.monotonic()
+        rows = session.run(one, parameters, partial(show, planned=one, is_first=is_first))
+        is_first = is_first and not one.gives_rows
+        if showing.is_timed:
+            told = "" if rows is None else f"{counted(rows)}, "
+            print(f"{told}{time.monotonic() - started:.3f} s", file=sys.stderr)
 
 
 def counted(rows: int) -> str:
     return f"{rows:,} row{'' if rows == 1 else 's'}"
 
 
-def _timed(showing: Showing, work: Callable[[], int | None]) -> None:
-    started = time.monotonic()
-    rows = work()
-    if showing.is_timed:
-        told = "" if rows is None else f"{counted(rows)}, "
-        print(f"{told}{time.monotonic() - started:.3f} s", file=sys.stderr)
+def _write(result: Result, planned: Planned, is_first: bool, path: Path) -> int | None:
+    from dynalake.parquet import write_parquet
+
+    return write_parquet(result, path) if planned.gives_rows else None
 
 
-def _show(result: Result, planned: Planned, showing: Showing, form: str, out: IO[str]) -> int | None:
+def _show(result: Result, planned: Planned, is_first: bool, showing: Showing, form: str, out: IO[str]) -> int | None:
     """Shows a result and gives the number of rows; of what gives none, None."""
     if planned.is_nothing(result.names):
         return None
@@ -129,6 +120,14 @@ def _show(result: Result, planned: Planned, showing: Showing, form: str, out: IO
         if rows and form == "table" and out is sys.stdout:
             print(counted(rows[0][0]))
         return None
+    if form == "csv" and not is_first:
+        out.write("\n")
+    count = _show_rows(result, showing, form, out)
+    out.flush()
+    return count
+
+
+def _show_rows(result: Result, showing: Showing, form: str, out: IO[str]) -> int:
     if form != "table":
         return WRITERS[form](result, out)
     if showing.is_fitted and out is sys.stdout and not is_plan(result):
