@@ -20,6 +20,7 @@ _SCALAR = re.compile(r"Scalar (?:Macro )?Function with name \"?(?P<name>[^\s\"]+
 _WRONG_ARGUMENTS = re.compile(r'[Mm]acro (?:Function )?"?(?P<name>[^\s"(]+)"?(?:\(\))? does not support')
 _NO_FILE = re.compile(r"No files found|No such file|Cannot open file|NoSuchKey|HTTP.*\b404\b|404 \(Not Found\)")
 _NO_COLUMN = re.compile(r'(?:Values list|Table) "(?P<owner>[^"]+)" does not have a column named "(?P<column>[^"]+)"')
+_KIND = re.compile(r"\A(?:Binder|Catalog|Parser|Invalid Input|Conversion|IO) Error: ")
 _GONE = "Files of this version of the lake are gone: run the query again, in the shell after \\refresh"
 _OWN_WORDS = re.compile(r"\n*Did you mean [^\n]*")
 
@@ -37,7 +38,7 @@ def query_fault(
     elif "syntax error at end of input" in raw:
         message += f": {statement.text[-_QUERY_MAX // 2 :]} >>>"
     operation = f"run {statement.place}:" if statement.place else "run query"
-    return LakeError(operation, shortened(statement.text), got=message[:_MESSAGE_MAX], remedy=remedy)
+    return LakeError(operation, shortened(statement.text), got=_KIND.sub("", message)[:_MESSAGE_MAX], remedy=remedy)
 
 
 def placed(fault: LakeError, statement: Statement, lake_uri: str) -> LakeError:
