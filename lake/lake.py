@@ -128,7 +128,7 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     got=f"one with {' '.join(map(str, other.keys.attributes))} on {other.surface}",
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
-        name = layout.lake_name(table.dynamodb_name, set(present.tables))
+        name = layout.lake_name(table.dynamodb_name, set(present.tables) | present.entity_views)
         whole = text + table_section(replace(table, name=name))
         parse_config(whole, lake.place(layout.CONFIG))  # before it is written
         return whole
