@@ -22,13 +22,28 @@ TEXT_MAX = 200  # characters of a key, and attributes of an item, that are looke
 LABELS_MAX = 50  # more of them are no labels but ids
 SHARE_MIN = 0.001  # what is rarer is no entity
 CANDIDATES_MAX = 40
+NAME_SHOWN = NAME_MAX - 10  # a counter, or another word, must fit behind it
 SEPARATORS = "#|:/"
 _LABEL = rf"[{SEPARATORS}]?[A-Za-z_][A-Za-z0-9_.\-]*"
 _PREFIX = re.compile(rf"{_LABEL}[{SEPARATORS}]")
 _CONSTANT = re.compile(_LABEL)
 _INNER = re.compile(rf"[A-Z][A-Z_]+[{SEPARATORS}]")  # a further label behind the first: never an id
 # What a range key says of the one item that stands for the whole hash key.
-_WHOLE = {"meta", "metadata", "info", "root", "self", "header", "base", "details", "main", "data", "item", "a"}
+_WHOLE = {
+    "meta",
+    "metadata",
+    "info",
+    "root",
+    "self",
+    "header",
+    "base",
+    "details",
+    "main",
+    "data",
+    "item",
+    "a",
+    "profile",
+}
 # What attributes are called that tell items apart.
 _TELLING = {"type", "entity", "entitytype", "itemtype", "recordtype", "objecttype", "typename", "et", "kind", "edbe",
             "model", "class", "discriminator", "doctype", "modeltype"}  # fmt: skip
@@ -297,7 +312,10 @@ def _label_of(text: str | None, labels: Collection[Label]) -> Label:
 
 def _named_first(pairs: Iterable[_Pair]) -> list[_Pair]:
     """Those first that a hash key speaks of: an invoice is `invoice`, and what else names one is not."""
-    return sorted(pairs, key=lambda one: (not one.is_whole, one.range_label == NONE, -one.count))
+    return sorted(
+        pairs,
+        key=lambda one: (not one.is_whole, one.range_label == NONE, one.range_label.name == "profile", -one.count),
+    )
 
 
 class _Names:
@@ -315,6 +333,7 @@ class _Names:
         return self.unique(both) if is_shared else self.unique(b, both)
 
     def unique(self, *names: str) -> str:
+        names = tuple(name[:NAME_SHOWN].strip("_") for name in names)
         chosen = next((name for name in names if name not in self.taken), None)
         name = chosen or unique_name(names[-1] if len(names) > 1 else f"{names[0]}_item", self.taken)
         self.taken.add(name)
@@ -323,6 +342,6 @@ class _Names:
 
 def snake(text: str) -> str:
     """`OrderItem`, `ORDER_ITEM#` and `order-item` as a name: `order_item`."""
-    words = re.sub("([a-z0-9])([A-Z])", r"\1_\2", text)
-    name = re.sub("_+", "_", sql_name(re.sub("[^A-Za-z0-9]", "_", words))).strip("_")[: NAME_MAX - 10]
+    words = re.sub("([a-z])([A-Z])", r"\1_\2", text)
+    name = re.sub("_+", "_", sql_name(re.sub("[^A-Za-z0-9]", "_", words))).strip("_")
     return f"_{name}" if name[:1].isdigit() else name

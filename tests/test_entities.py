@@ -9,17 +9,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from lake.columns import parse_columns
 from lake.conditions import parse_condition
 from lake.config import TableConfig, parse_config, table_section
 from lake.entities import Entity
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake, add_table, open_lake
-from lake.state import COLUMNS
 from queries.connect import connect
 from queries.entities import OWN, entity_columns, entity_sql
-from tests.lakes import SCHEMA, compacted, land_records, new_lake, only_table, refreshed, table
+from tests.lakes import SCHEMA, compacted, land_records, new_lake, only_table, refreshed
 from tests.records import START_US, record
 
 HEAD = 'format = 1\n\n[tables.app]\nhash_key = "pk:S"\nrange_key = "sk:S"\n'
@@ -74,7 +72,7 @@ def test_a_number_key_begins_with_nothing() -> None:
     [
         ('[tables.app_order]\nhash_key = "pk:S"', "app_order, which is the table app_order"),
         ('[tables.app_order_x]\nhash_key = "pk:S"', None),
-        ('[tables.app_x]\nhash_key="pk:S"\n[tables.app_x.entities.e]\nwhere = "a exists"', "entity x_e of the table app"),
+        ('[tables.app_x]\nhash_key="pk:S"\n[tables.app_x.entities.e]\nwhere = "a exists"', "entity x_e of the"),
     ],
 )  # fmt: skip
 def test_names_of_views_that_clash(more: str, got: str | None) -> None:
@@ -127,8 +125,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def view(
     con: duckdb.DuckDBPyConnection, lake: Lake, entity: Entity, relation: str = "app"
 ) -> duckdb.DuckDBPyConnection:
-    columns = parse_columns(table(lake, "app").properties[COLUMNS])
-    own = entity_columns(con, relation, entity, only_table(lake).keys, columns)
+    columns = con.prepared("app").columns
+    own = entity_columns(con.con, relation, entity, only_table(lake).keys, columns)
     return con.execute(entity_sql(entity, columns, own, relation) + " ORDER BY _item_key")
 
 
@@ -147,6 +145,7 @@ def view(
 def test_views(lake: Lake, where: str, attributes: Any, columns: list[str], keys: list[str]) -> None:
     entity = Entity("e", parse_condition(where, ""), attributes)
     with connect(lake, 1024, 2) as con:
+        con.make("app", "app_as_of")
         result = view(con, lake, entity)
         assert [name for name, *_ in result.description or ()] == ["pk", "sk", *columns, *OWN]
         rows = result.fetchall()
@@ -160,8 +159,9 @@ def test_views(lake: Lake, where: str, attributes: Any, columns: list[str], keys
 def test_an_attribute_without_a_column_is_read_from_the_item(lake: Lake) -> None:
     entity = Entity("e", parse_condition("name exists", ""), ("name", "total"))
     with connect(lake, 1024, 2) as con:
-        columns = [c for c in parse_columns(table(lake, "app").properties[COLUMNS]) if c.name in ("pk", "sk")]
-        own = entity_columns(con, "app", entity, SCHEMA, columns)
+        con.make("app")
+        columns = [c for c in con.prepared("app").columns if c.name in ("pk", "sk")]
+        own = entity_columns(con.con, "app", entity, SCHEMA, columns)
         assert con.execute(entity_sql(entity, columns, own, "app")).fetchall()[0][:4] == ("C#1", "META", "Ann", "many")
 
 
