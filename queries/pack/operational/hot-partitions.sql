@@ -1,6 +1,6 @@
 -- Which hash keys are written most?
--- hash_key: as in item_key, before its |; items: how many of it changed; changes: all that were streamed; percent: their
--- share of the table's; most_in_a_second: its busiest.
+-- hash_key: as in item_key, before its |; items: how many of it changed; changes: all that were streamed;
+-- percent: their share of the table's; most_in_a_second: its busiest.
 -- DynamoDB takes some 1,000 writes a second for one hash key: near that, writes are throttled. Shard the key.
 WITH changes AS (
   SELECT regexp_extract(item_key, '^((?:\\.|[^\\|])*)', 1) AS hash_key, item_key,
