@@ -1,8 +1,9 @@
 """A DuckDB connection in which a lake's tables can be queried.
 
-For a table `orders`: `orders` (fresh: the current state and the log's tail), `orders_changes`, `orders_ledger`,
-`orders_as_of(ts)`, `orders_history(key…)`. All of a connection reads one version of the lake, until `refresh()`. A view
-is made when a query first names it, so that opening a lake costs what opening its catalog does.
+For a table `orders`: `orders` (fresh: the current state and the log's tail), `orders_changes`, `orders_as_of(ts)`,
+`orders_history(key…)`, `orders_transitions(attribute)`, `orders_diff(t1, t2)`, `orders_ledger`. All
+of a connection reads one version of the lake, until `refresh()`. A view is made when a query first names it, so that
+opening a lake costs what opening its catalog does.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from queries.since import Past, find_past, moment_sql, until_sql
 
 _OURS = "current state, by dynalake"
 _MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
+_ATTRIBUTE = '"the attribute"'
 # What writes elsewhere than into the connection's own memory.
 _WRITING = {
     StatementType.COPY, StatementType.COPY_DATABASE, StatementType.EXPORT, StatementType.ATTACH, StatementType.DETACH,
@@ -204,30 +206,58 @@ class LakeConnection:
     def _makers_of(self, pinned: Pinned) -> dict[str, Callable[[], str]]:
         """For each view and macro of a table what follows its `CREATE`."""
         table, name = pinned.table, pinned.table.name
-        makers: dict[str, Callable[[], str]] = {
-            name: lambda: f"VIEW {identifier(name)} AS {self._current(pinned)}",
-            f"{name}_changes": lambda: f"VIEW {identifier(f'{name}_changes')} AS FROM {self._changes(pinned)}",
-            f"{name}_ledger": lambda: f"VIEW {identifier(f'{name}_ledger')} AS FROM {scan_sql(pinned.ledger)}",
-            f"{name}_as_of": lambda: _macro(f"{name}_as_of", [_MOMENT], self._as_of_sql(pinned, _MOMENT)),
-            f"{name}_history": lambda: _macro(f"{name}_history", *views.history(table, self._changes(pinned))),
-        }
-        return makers
+        first, second = '"the first moment"', '"the second moment"'
+        return {
+            name: lambda: _view(name, self._current(pinned)),
+            f"{name}_changes": lambda: _view(f"{name}_changes", self._changes(pinned)),
+            f"{name}_ledger": lambda: _view(f"{name}_ledger", f"FROM {scan_sql(pinned.ledger)}"),
+            f"{name}_as_of": lambda: _macro(f"{name}_as_of", [_MOMENT], self._as_of(pinned, _MOMENT)),
+            f"{name}_history": lambda: _macro(f"{name}_history", *views.history(table, self._log(pinned))),
+            f"{name}_transitions": lambda: _macro(
+                f"{name}_transitions", [_ATTRIBUTE],
+                views.transitions(table, self._attributes(pinned), self._log(pinned), _ATTRIBUTE),
+            ),
+            f"{name}_diff": lambda: _macro(f"{name}_diff", [first, second], self._diff(pinned, first, second)),
+        }  # fmt: skip
 
     def _current(self, pinned: Pinned) -> str:
         if self.as_of is None:
             return self.prepared(pinned.table.name).select
-        return self._as_of_sql(pinned, literal(self.as_of))
+        return self._as_of(pinned, literal(self.as_of))
 
-    def _changes(self, pinned: Pinned) -> str:
+    def _log(self, pinned: Pinned) -> str:
+        """SQL for the rows of the log that the connection sees."""
         if self.as_of is None:
             return pinned.changes
         return f"(SELECT * FROM {pinned.changes} WHERE {until_sql(moment_sql(literal(self.as_of)))})"
 
-    def _as_of_sql(self, pinned: Pinned, given: str) -> str:
+    def _changes(self, pinned: Pinned) -> str:
+        columns = self.prepared(pinned.table.name).columns
+        log = self._log(pinned)
+        names = [name for name, *_ in self.con.execute(f"DESCRIBE FROM {log}").fetchall()]
+        return views.changes(columns, log, names)
+
+    def _attributes(self, pinned: Pinned) -> list[str]:
+        return [column.attribute for column in self.prepared(pinned.table.name).columns]
+
+    def _as_of(self, pinned: Pinned, given: str) -> str:
         table, moment = pinned.table, moment_sql(given)
         past, columns = self.past(table.name), self.prepared(table.name).columns
         rows = views.as_of(table, columns, past.changes_sql(pinned.changes, moment))
         return past.guarded(rows, moment, table.name)
+
+    def _diff(self, pinned: Pinned, first: str, second: str) -> str:
+        table, past = pinned.table, self.past(pinned.table.name)
+        moments = [moment_sql(first), moment_sql(second)]
+        keys = self.prepared(table.name).columns[: len(table.keys.attributes)]
+        rows = views.diff(table, keys, *(past.changes_sql(pinned.changes, moment) for moment in moments))
+        for moment in moments:
+            rows = past.guarded(rows, moment, table.name)
+        return rows
+
+
+def _view(name: str, rows: str) -> str:
+    return f"VIEW {identifier(name)} AS {rows}"
 
 
 def _macro(name: str, parameters: Sequence[str], rows: str) -> str:
