@@ -1,8 +1,7 @@
 """A tour of what a lake answers, as a marimo notebook: `marimo edit examples/orders.py`, or run it as a script.
 
-It needs `pip install "dynalake[notebook]"` and nothing else, for it makes a small lake of its own, of a table `shop` with
-customers and their orders. For the demo's lake (`make demo`) put `dynalake.connect("demo-lake")` in its place; the table
-there is `airline`.
+It needs `pip install "dynalake[notebook]"` and nothing else: it makes a small lake of its own, with a table `shop`. For
+the demo's lake (`make demo`) put `dynalake.connect("demo-lake")` in its place; the table there is `airline`.
 """
 
 import marimo

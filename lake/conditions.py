@@ -1,20 +1,19 @@
 """A small language of conditions on an item's top-level attributes, in DynamoDB's way. Pure.
 
-`sk begins_with 'ORDER#' and total exists`. `matches` says in Python what a condition means; `condition_sql` must agree
-with it on every item, whatever its columns hold.
+`sk begins_with 'ORDER#' and total exists`. `matches` says what a condition means; `lake.entities.condition_sql` is the
+same in SQL.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from lake.attributes import Image, canonical_number
-from lake.columns import BIGINT_DIGITS, DECIMAL_DIGITS, Column
 from lake.errors import ConfigError
-from lake.sql import identifier, literal, pointer
+from lake.sql import identifier
 
 TEXT_MAX = 10_000
 DEPTH_MAX = 50  # of parentheses and nots
@@ -174,65 +173,6 @@ def _list_text(values: Sequence[Value]) -> str:
 
 def _part_text(condition: Condition) -> str:
     return f"({condition})" if isinstance(condition, And | Or) else str(condition)
-
-
-def condition_sql(condition: Condition, columns: Sequence[Column]) -> str:
-    """SQL that is true of the rows of a current state whose items match; NULL or false of the others.
-
-    A column holds every value of its kind; one of another kind, or of an attribute without a column, is in `_item`.
-    """
-    return _sql(condition, {column.attribute: column for column in columns})
-
-
-def _sql(condition: Condition, columns: Mapping[str, Column]) -> str:
-    match condition:
-        case BeginsWith(attribute, prefix):
-            return f"starts_with({_string_sql(attribute, columns)}, {literal(prefix)})"
-        case In(attribute, values):
-            texts = [literal(value.text) for value in values if value.kind == "S"]
-            tests = [f"{_string_sql(attribute, columns)} IN ({', '.join(texts)})"] if texts else []
-            tests += [_equal_sql(attribute, value, columns) for value in values if value.kind != "S"]
-            return tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"
-        case Exists(attribute):
-            inside = f"json_extract(_item, {literal(pointer(attribute))}) IS NOT NULL"
-            column = columns.get(attribute)
-            return f"({identifier(column.name)} IS NOT NULL OR {inside})" if column else inside
-        case Not(one):
-            return f"NOT coalesce({_sql(one, columns)}, false)"
-        case And(parts):
-            return "(" + " AND ".join(_sql(part, columns) for part in parts) + ")"
-        case Or(parts):
-            return "(" + " OR ".join(_sql(part, columns) for part in parts) + ")"
-
-
-def _string_sql(attribute: str, columns: Mapping[str, Column]) -> str:
-    column = columns.get(attribute)
-    return identifier(column.name) if column is not None and column.kind == "S" else _inside_sql(attribute, "S")
-
-
-def _inside_sql(attribute: str, kind: str) -> str:
-    return f"json_extract_string(_item, {literal(pointer(attribute, kind))})"
-
-
-def _equal_sql(attribute: str, value: Value, columns: Mapping[str, Column]) -> str:
-    column = columns.get(attribute)
-    is_typed = column is not None and column.kind == value.kind
-    if value.kind == "BOOL":
-        if column is not None and is_typed:
-            return f"{identifier(column.name)} = {value.text}"
-        return f"{_inside_sql(attribute, 'BOOL')} = {literal(value.text)}"
-    if column is not None and is_typed and _fits(value.text, column):
-        return f"{identifier(column.name)} = CAST({literal(value.text)} AS {column.sql_type})"
-    return f"number({_inside_sql(attribute, 'N')}) = {literal(value.text)}"
-
-
-def _fits(number: str, column: Column) -> bool:
-    """Whether the column holds every value that equals the number, and exactly."""
-    if column.sql_type == "DOUBLE" or "E" in number:
-        return False
-    whole, _, fraction = number.lstrip("-").partition(".")
-    most = BIGINT_DIGITS if column.sql_type == "BIGINT" else DECIMAL_DIGITS - column.scale
-    return len(whole) <= most and len(fraction) <= column.scale
 
 
 def parse_condition(text: str, place: str) -> Condition:

@@ -1,18 +1,21 @@
-"""Entities of a single-table design: what a table's items are, told apart by conditions. Pure."""
+"""Entities of a single-table design: what a table's items are, told apart by conditions; and these in SQL. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lake.conditions import BeginsWith, Condition, In, atoms, parse_condition
+from lake.columns import BIGINT_DIGITS, DECIMAL_DIGITS, Column
+from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Or, Value, atoms, parse_condition
 from lake.errors import ConfigError
 from lake.keys import KeySchema
+from lake.sql import identifier, literal, pointer
 
 NAME_MAX = 50
+_PATH_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")  # one that a JSON path takes as it is
 # What stands behind a table's name in views of other meanings.
 RESERVED = ("changes", "as_of", "history", "transitions", "diff", "ledger", "tail")
 
@@ -89,3 +92,67 @@ def _section_text(table: str, entity: Entity) -> str:
 def _toml_text(value: str) -> str:
     # A JSON string is a TOML basic string, but for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def condition_sql(condition: Condition, columns: Sequence[Column]) -> str:
+    """SQL that is true of the rows of a current state whose items match; NULL or false of the others.
+
+    A column holds every value of its kind; one of another kind, or of an attribute without a column, is in `_item`.
+    """
+    return _sql(condition, {column.attribute: column for column in columns})
+
+
+def _sql(condition: Condition, columns: Mapping[str, Column]) -> str:
+    match condition:
+        case BeginsWith(attribute, prefix):
+            return f"starts_with({_string_sql(attribute, columns)}, {literal(prefix)})"
+        case In(attribute, values):
+            texts = [literal(value.text) for value in values if value.kind == "S"]
+            tests = [f"{_string_sql(attribute, columns)} IN ({', '.join(texts)})"] if texts else []
+            tests += [_equal_sql(attribute, value, columns) for value in values if value.kind != "S"]
+            return tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"
+        case Exists(attribute):
+            inside = f"json_extract(_item, {_place(attribute)}) IS NOT NULL"
+            column = columns.get(attribute)
+            return f"({identifier(column.name)} IS NOT NULL OR {inside})" if column else inside
+        case Not(one):
+            return f"NOT coalesce({_sql(one, columns)}, false)"
+        case And(parts):
+            return "(" + " AND ".join(_sql(part, columns) for part in parts) + ")"
+        case Or(parts):
+            return "(" + " OR ".join(_sql(part, columns) for part in parts) + ")"
+
+
+def _string_sql(attribute: str, columns: Mapping[str, Column]) -> str:
+    column = columns.get(attribute)
+    return identifier(column.name) if column is not None and column.kind == "S" else _inside_sql(attribute, "S")
+
+
+def _inside_sql(attribute: str, kind: str) -> str:
+    return f"json_extract_string(_item, {_place(attribute, kind)})"
+
+
+def _place(*names: str) -> str:
+    """SQL for a place in an image: a path, which other engines know too, or a pointer, which takes any name."""
+    return literal(".".join(["$", *names]) if all(map(_PATH_NAME.fullmatch, names)) else pointer(*names))
+
+
+def _equal_sql(attribute: str, value: Value, columns: Mapping[str, Column]) -> str:
+    column = columns.get(attribute)
+    is_typed = column is not None and column.kind == value.kind
+    if value.kind == "BOOL":
+        if column is not None and is_typed:
+            return f"{identifier(column.name)} = {value.text}"
+        return f"{_inside_sql(attribute, 'BOOL')} = {literal(value.text)}"
+    if column is not None and is_typed and _fits(value.text, column):
+        return f"{identifier(column.name)} = CAST({literal(value.text)} AS {column.sql_type})"
+    return f"number({_inside_sql(attribute, 'N')}) = {literal(value.text)}"
+
+
+def _fits(number: str, column: Column) -> bool:
+    """Whether the column holds every value that equals the number, and exactly."""
+    if column.sql_type == "DOUBLE" or "E" in number:
+        return False
+    whole, _, fraction = number.lstrip("-").partition(".")
+    most = BIGINT_DIGITS if column.sql_type == "BIGINT" else DECIMAL_DIGITS - column.scale
+    return len(whole) <= most and len(fraction) <= column.scale

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from duckdb import DuckDBPyConnection
 
 from lake.columns import ITEM, ITEM_KEY, Column
-from lake.conditions import condition_sql
-from lake.entities import Entity
+from lake.entities import Entity, condition_sql
 from lake.keys import KeySchema
 from lake.layout import sql_name, unique_name
 from lake.sql import identifier, literal, pointer

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lake.columns import ITEM, ITEM_KEY, Column
-from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Value, condition_sql
-from lake.entities import NAME_MAX, Entity
+from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Value
+from lake.entities import NAME_MAX, Entity, condition_sql
 from lake.keys import KeySchema
 from lake.layout import sql_name, unique_name
 from lake.sql import identifier

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.columns import Column, plan_columns
-from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Or, Value, condition_sql, parse_condition
+from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Or, Value, parse_condition
 from lake.engine import connect_engine
+from lake.entities import condition_sql
 from lake.errors import ConfigError
 from lake.projection import projected, seen_attributes
 

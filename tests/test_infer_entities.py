@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import tomllib
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import queries.inference
+from dynalake.flights import flights_history
 from lake.columns import key_state_columns, plan_columns
-from lake.conditions import condition_sql
 from lake.engine import connect_engine
+from lake.entities import condition_sql
 from lake.keys import KeyAttribute, KeySchema
 from lake.lake import Lake, open_lake
 from lake.projection import projected, seen_attributes
@@ -127,6 +129,14 @@ DESIGNS: dict[str, tuple[list[Item], dict[str, str]]] = {
 def test_designs(con: duckdb.DuckDBPyConnection, design: str) -> None:
     items, expected = DESIGNS[design]
     assert told(inferred(con, items)) == expected
+
+
+def test_the_flights_of_the_demo(con: duckdb.DuckDBPyConnection) -> None:
+    items = list(flights_history(datetime.date(2013, 1, 1), 1).items.values())
+    names = ("flight", "plane", "airport", "carrier")
+    assert told(inferred(con, items)) == {name: f"type = '{name}'" for name in names}
+    untold = [{name: value for name, value in one.items() if name != "type"} for one in items]
+    assert told(inferred(con, untold)) == {name: f"pk begins_with '{name.upper()}#'" for name in names}
 
 
 def test_a_hash_key_alone_and_one_of_numbers(con: duckdb.DuckDBPyConnection) -> None:

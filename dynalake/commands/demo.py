@@ -42,7 +42,7 @@ BEFORE_STREAMING = 0.25  # the share of the history that no stream ever sees
 MEMORY_MB = 2048
 FAULTS = ("duplicates", "held_back", "milliseconds", "skipped", "rewritten", "late", "poison", "unregistered")
 
-QUERIES = ("late-carriers", "busiest-planes", "board-at-noon", "cancelled-or-expired")  # of queries/pack/demo
+QUERIES = ("late-carriers", "busiest-planes", "board-six-hours-ago", "cancelled-or-expired")  # of queries/pack/demo
 
 
 @dataclass(slots=True)
