@@ -21,6 +21,7 @@ from dynalake.commands import (
     init,
     redrive,
     refresh,
+    report,
     sql,
     status,
     verify,
@@ -39,8 +40,8 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, dead_letters,
-    redrive, infer_entities, demo,
+    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, report,
+    dead_letters, redrive, infer_entities, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
