@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 
 from lake.errors import ConfigError
 from lake.lake import Lake
+from queries import pack
 
 
 def read_script(name: str) -> str:
@@ -24,7 +24,6 @@ def read_script(name: str) -> str:
 
 def read_packed(lake: Lake, name: str, table: str | None) -> str:
     """A query of the pack, about a table, or about the only one. Raises ConfigError."""
-    pack = import_module("queries.pack")
     names = sorted(pack.names())
     if name not in names:
         close = get_close_matches(name, names, n=1)
@@ -38,4 +37,4 @@ def read_packed(lake: Lake, name: str, table: str | None) -> str:
             "read query", name, expected=f"the table that it is about: {', '.join(tables) or 'none is registered'}",
             got="none named", remedy="Name it: --table NAME",
         )  # fmt: skip
-    return str(pack.read_query(name, next(iter(tables)) if table is None else lake.config.table(table).name))
+    return pack.read_query(name, next(iter(tables)) if table is None else lake.config.table(table).name)

@@ -33,7 +33,7 @@ from lake.lake import Lake
 from queries.connect import connect
 from tests.lakes import compacted, new_lake, refreshed
 from tests.records import text
-from tests.test_sql import HAS_PACK, LONG, PROCESS
+from tests.test_sql import LONG, PROCESS
 from tests.test_tidy import ROOT
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
@@ -238,7 +238,6 @@ def test_how_results_are_shown(shell: Shell, tmp_path: Path, capsys: pytest.Capt
     assert not shell.take("\\q") and not shell.take("quit;")
 
 
-@pytest.mark.skipif(not HAS_PACK, reason="there is no pack of queries yet")
 def test_queries_of_the_pack(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     from queries import pack
 

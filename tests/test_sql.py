@@ -10,7 +10,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -30,7 +29,6 @@ from tests.lakes import compacted, new_lake, refreshed
 from tests.records import text
 from tests.test_tidy import ROOT
 
-HAS_PACK = find_spec("queries.pack") is not None
 # A process in which Ctrl-C is heard, also where whoever runs the tests ignores it.
 PROCESS = [
     sys.executable, "-c",
@@ -328,7 +326,6 @@ def test_all_tables_as_of_a_time(lake: Lake) -> None:
     assert sql(lake, "SELECT count(*) AS n FROM orders", "--as-of", told["t"], "--format", "csv").out == "n\n10\n"
 
 
-@pytest.mark.skipif(not HAS_PACK, reason="there is no pack of queries yet")
 def test_queries_of_the_pack(lake: Lake) -> None:
     from queries import pack
 
