@@ -125,14 +125,15 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
     return f"""SELECT item_key AS _item_key, {_beside(keys, _TRANSITION)},
-        shown_value({_FROM}) AS from_value, shown_value({_NEW}) AS to_value,
+        {_shown(_FROM)} AS from_value, {_shown(_NEW)} AS to_value,
         event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY {_STEP}) AS lasted,
         op, event_id
       FROM (SELECT * REPLACE (CASE WHEN {_STEP} = 1 THEN {_OLD} ELSE {_FROM} END AS {_FROM})
         FROM (SELECT *, lag({_NEW}) OVER steps AS {_FROM}, row_number() OVER steps AS {_STEP} FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
       WHERE NOT ({_STEP} = 1 AND op = 'READ') AND {_FROM} IS DISTINCT FROM {_NEW}
-        AND canonical_value({_FROM}) IS DISTINCT FROM canonical_value({_NEW})
+        AND CASE WHEN {_is_text(_FROM)} OR {_is_text(_NEW)} THEN true
+          ELSE canonical_value({_FROM}) IS DISTINCT FROM canonical_value({_NEW}) END
       UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
         WHERE _refused IS NOT NULL)"""
 
@@ -145,6 +146,16 @@ def _places(table: TableConfig, log: str) -> str:
       FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
         FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
           FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
+
+
+def _is_text(value: str) -> str:
+    """SQL for whether a value taken out of an image is of kind S: the same then only where its text is the same."""
+    return f"starts_with({value}, '{{\"S\":')"
+
+
+def _shown(value: str) -> str:
+    """SQL for a value as people read it. Most are texts: spared a call into Python."""
+    return f"CASE WHEN {_is_text(value)} THEN json_extract_string({value}, '/S') ELSE shown_value({value}) END"
 
 
 def entity(columns: Sequence[str], condition: str, relation: str) -> str:

@@ -40,8 +40,8 @@ def lake_of_three_changes(root: Path, keys: KeySchema) -> Lake:
 @pytest.mark.parametrize(
     "names",
     [
-        ("changed_at", "before"), ("from_value", "difference"), ("_item_key", "_v1"), ("_new", "_old"), ("_n", "_place"),
-        ("the new", "image before"),
+        ("changed_at", "before"), ("from_value", "difference"), ("_item_key", "_v1"), ("_new", "_old"),
+        ("_n", "_place"), ("the new", "image before"),
     ],
 )  # fmt: skip
 def test_keys_named_like_what_views_name(tmp_path: Path, names: tuple[str, str]) -> None:
