@@ -12,7 +12,7 @@ from lake.keys import KeyAttribute
 from lake.layout import unique_name
 from lake.log import key_columns
 from lake.projection import projected, text_pointer, typed
-from lake.sql import identifier, item_key_sql, literal, paths
+from lake.sql import CANONICAL_NUMBER, identifier, item_key_sql, literal, paths
 from lake.state import own_columns
 
 # What queries name within themselves holds a space: a key may be named in any other way.
@@ -132,8 +132,7 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
         FROM (SELECT *, lag({_NEW}) OVER steps AS {_FROM}, row_number() OVER steps AS {_STEP} FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
       WHERE NOT ({_STEP} = 1 AND op = 'READ') AND {_FROM} IS DISTINCT FROM {_NEW}
-        AND CASE WHEN {_is_text(_FROM)} OR {_is_text(_NEW)} THEN true
-          ELSE canonical_value({_FROM}) IS DISTINCT FROM canonical_value({_NEW}) END
+        AND {_differ(_FROM, _NEW)}
       UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
         WHERE _refused IS NOT NULL)"""
 
@@ -149,13 +148,25 @@ def _places(table: TableConfig, log: str) -> str:
 
 
 def _is_text(value: str) -> str:
-    """SQL for whether a value taken out of an image is of kind S: the same then only where its text is the same."""
+    """SQL for whether a value taken out of an image is of kind S: equal ones are then the same text."""
     return f"starts_with({value}, '{{\"S\":')"
 
 
+def _is_number(value: str) -> str:
+    """SQL for whether a value is a number written as DynamoDB does."""
+    return f"""regexp_full_match({value}, '\\{{"N":"({CANONICAL_NUMBER})"\\}}')"""
+
+
+def _differ(one: str, other: str) -> str:
+    """SQL for whether values whose texts differ are others. Most can be told apart without a call into Python."""
+    return f"""CASE WHEN {_is_text(one)} OR {_is_text(other)} OR ({_is_number(one)} AND {_is_number(other)}) THEN true
+      ELSE canonical_value({one}) IS DISTINCT FROM canonical_value({other}) END"""
+
+
 def _shown(value: str) -> str:
-    """SQL for a value as people read it. Most are texts: spared a call into Python."""
-    return f"CASE WHEN {_is_text(value)} THEN json_extract_string({value}, '/S') ELSE shown_value({value}) END"
+    """SQL for a value as people read it."""
+    return f"""CASE WHEN {_is_text(value)} THEN json_extract_string({value}, '/S')
+      WHEN {_is_number(value)} THEN json_extract_string({value}, '/N') ELSE shown_value({value}) END"""
 
 
 def entity(columns: Sequence[str], condition: str, relation: str) -> str:
