@@ -20,6 +20,7 @@ from dynalake.commands import (
     init,
     redrive,
     refresh,
+    report,
     sql,
     status,
     verify,
@@ -38,8 +39,8 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, dead_letters,
-    redrive, demo,
+    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, report,
+    dead_letters, redrive, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)
