@@ -48,6 +48,16 @@ def empty_rows(columns: Mapping[str, str]) -> str:
     )
 
 
+def refusing(rows: str, refusal: str, columns: Mapping[str, str]) -> str:
+    """SQL for the same rows, that fails where `refusal` (SQL for a text) does so rather than being NULL.
+
+    Each of the columns, given with its type, hangs on the refusal: what a condition rules out unseen is never run.
+    """
+    values = ", ".join(f"CAST(_refused AS {kind}) AS {identifier(name)}" for name, kind in columns.items())
+    return f"""({rows}) UNION ALL BY NAME
+      (SELECT {values} FROM (SELECT {refusal} AS _refused) WHERE _refused IS NOT NULL)"""
+
+
 def pointer(*names: str) -> str:
     """A JSON pointer: unlike a JSON path it can name any attribute."""
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lake.columns import LIVES, Column
 from lake.config import TableConfig
@@ -12,14 +12,20 @@ from lake.keys import KeyAttribute
 from lake.layout import unique_name
 from lake.log import key_columns
 from lake.projection import projected, text_pointer, typed
-from lake.sql import CANONICAL_NUMBER, identifier, item_key_sql, literal, paths
+from lake.sql import CANONICAL_NUMBER, identifier, item_key_sql, literal, paths, refusing
 from lake.state import own_columns
 
 # What queries name within themselves holds a space: a key may be named in any other way.
 _OLD, _NEW, _FROM, _STEP, _PLACE = '"the old"', '"the new"', '"the from"', '"the step"', '"the place"'
 _BEFORE, _AFTER, _CHANGED = '"image before"', '"image after"', '"what changed"'
-_TRANSITION = ("_item_key", "from_value", "to_value", "changed_at", "lasted", "op", "event_id")
-_DIFFERENCE = ("_item_key", "difference", "changed_attributes", "before", "after")
+_TRANSITION = {
+    "_item_key": "VARCHAR", "from_value": "VARCHAR", "to_value": "VARCHAR", "changed_at": "TIMESTAMP",
+    "lasted": "INTERVAL", "op": "VARCHAR", "event_id": "VARCHAR",
+}  # fmt: skip
+_DIFFERENCE = {
+    "_item_key": "VARCHAR", "difference": "VARCHAR", "changed_attributes": "VARCHAR[]", "before": "VARCHAR",
+    "after": "VARCHAR",
+}  # fmt: skip
 
 
 def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> str:
@@ -63,10 +69,11 @@ def diff(table: TableConfig, columns: Sequence[Column], first: str, second: str)
 
     `columns` are those of the key. Images that are the same but for their spelling are no difference.
     """
+    names = [column.name for column in columns]
     both = f"""(SELECT *, coalesce({_AFTER}, {_BEFORE}) AS _item
       FROM (SELECT _item_key, _item AS {_BEFORE} FROM {_living(table, first)})
       FULL JOIN (SELECT _item_key, _item AS {_AFTER} FROM {_living(table, second)}) USING (_item_key))"""
-    return f"""SELECT _item_key, {_beside([column.name for column in columns], _DIFFERENCE)},
+    return f"""SELECT _item_key, {_aliased(names, _DIFFERENCE)},
         CASE WHEN {_BEFORE} IS NULL THEN 'added' WHEN {_AFTER} IS NULL THEN 'removed' ELSE 'changed' END AS difference,
         {_CHANGED} AS changed_attributes, {_BEFORE} AS "before", {_AFTER} AS "after"
       FROM (SELECT *, CASE WHEN {_BEFORE} IS NULL THEN list_sort(json_keys({_AFTER}))
@@ -76,14 +83,24 @@ def diff(table: TableConfig, columns: Sequence[Column], first: str, second: str)
       WHERE len({_CHANGED}) > 0"""
 
 
-def _beside(keys: Sequence[str], others: Sequence[str]) -> str:
-    """SQL for the columns of a key, under names that are none of the `others` of a view."""
-    taken, shown = set(others), []
+def difference_types(columns: Sequence[Column]) -> dict[str, str]:
+    """The columns of a difference and their types; `columns` are those of the key."""
+    names = _beside([column.name for column in columns], _DIFFERENCE)
+    return _DIFFERENCE | {name: column.sql_type for name, column in zip(names, columns, strict=True)}
+
+
+def _beside(keys: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Names for the columns of a key that are none of the `others` of a view."""
+    taken, names = set(others), []
     for key in keys:
-        name = unique_name(key, taken)
-        taken.add(name)
-        shown.append(f"{identifier(key)} AS {identifier(name)}")
-    return ", ".join(shown)
+        names.append(unique_name(key, taken))
+        taken.add(names[-1])
+    return names
+
+
+def _aliased(keys: Sequence[str], others: Iterable[str]) -> str:
+    names = zip(keys, _beside(keys, others), strict=True)
+    return ", ".join(f"{identifier(key)} AS {identifier(name)}" for key, name in names)
 
 
 def history(table: TableConfig, log: str) -> tuple[list[str], str]:
@@ -124,7 +141,7 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
           AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
-    return f"""SELECT item_key AS _item_key, {_beside(keys, _TRANSITION)},
+    found = f"""SELECT item_key AS _item_key, {_aliased(keys, _TRANSITION)},
         {_shown(_FROM)} AS from_value, {_shown(_NEW)} AS to_value,
         event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY {_STEP}) AS lasted,
         op, event_id
@@ -132,9 +149,9 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
         FROM (SELECT *, lag({_NEW}) OVER steps AS {_FROM}, row_number() OVER steps AS {_STEP} FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
       WHERE NOT ({_STEP} = 1 AND op = 'READ') AND {_FROM} IS DISTINCT FROM {_NEW}
-        AND {_differ(_FROM, _NEW)}
-      UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
-        WHERE _refused IS NOT NULL)"""
+        AND {_differ(_FROM, _NEW)}"""
+    types = ["BLOB" if one.kind == "B" else "VARCHAR" for one in table.keys.attributes]
+    return refusing(found, refusal, _TRANSITION | dict(zip(_beside(keys, _TRANSITION), types, strict=True)))
 
 
 def _places(table: TableConfig, log: str) -> str:
