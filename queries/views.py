@@ -184,8 +184,3 @@ def _shown(value: str) -> str:
     """SQL for a value as people read it."""
     return f"""CASE WHEN {_is_text(value)} THEN json_extract_string({value}, '/S')
       WHEN {_is_number(value)} THEN json_extract_string({value}, '/N') ELSE shown_value({value}) END"""
-
-
-def entity(columns: Sequence[str], condition: str, relation: str) -> str:
-    """The rows of a relation that are of an entity, with the columns that it has."""
-    return f"SELECT {', '.join(map(identifier, columns))} FROM {relation} WHERE {condition}"
