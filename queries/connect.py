@@ -30,7 +30,7 @@ from lake.state import ensure_state
 from lake.tables import data_files, scan_sql
 from queries import views
 from queries.entities import entity_columns, entity_sql
-from queries.fresh import INNER, Pinned, Prepared, prepare
+from queries.fresh import INNER, Pinned, Prepared, prepare, view_columns
 from queries.since import Past, find_past, moment_sql, until_sql
 
 _OURS = "current state, by dynalake"
@@ -257,7 +257,7 @@ class LakeConnection:
         table, moment = pinned.table, moment_sql(given)
         past, columns = self.past(table.name), self.prepared(table.name).columns
         rows = views.as_of(table, columns, past.changes_sql(pinned.changes, moment))
-        return past.guarded(rows, moment, table.name)
+        return past.guarded(rows, view_columns(table, columns), moment, table.name)
 
     def _diff(self, pinned: Pinned, first: str, second: str) -> str:
         table, past = pinned.table, self.past(pinned.table.name)
@@ -265,7 +265,7 @@ class LakeConnection:
         keys = self.prepared(table.name).columns[: len(table.keys.attributes)]
         rows = views.diff(table, keys, *(past.changes_sql(pinned.changes, moment) for moment in moments))
         for moment in moments:
-            rows = past.guarded(rows, moment, table.name)
+            rows = past.guarded(rows, views.difference_types(keys), moment, table.name)
         return rows
 
 
