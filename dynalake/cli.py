@@ -18,6 +18,7 @@ from dynalake.commands import (
     explain,
     gaps,
     init,
+    publish,
     redrive,
     refresh,
     sql,
@@ -38,8 +39,8 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, dead_letters,
-    redrive, demo,
+    init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status,
+    dead_letters, redrive, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

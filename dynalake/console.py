@@ -164,6 +164,8 @@ def in_words(counts: Mapping[str, Any], names: Sequence[str]) -> str:
 def _cell(value: Any) -> str:
     if value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(plain_value(value))
 
 
