@@ -7,6 +7,7 @@ while jobs go on stays the version that it is.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ from lake.config import TableConfig
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.lake import Lake
-from lake.log import field_ids
+from lake.log import field_ids, open_log
 from lake.sql import identifier, literal
-from lake.state import columns_of, is_made_from
+from lake.state import columns_of, ensure_state, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
 from lake.tail import ensure_tail, evolve_tail, is_computed_from, source_of
 from queries.connect import _fresh
@@ -81,29 +82,26 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
     catalog = open_catalog(lake)
     for conflicts in range(ATTEMPTS_MAX):
         # The tail first: whoever publishes something newer meanwhile makes our commit a conflict.
-        published = load_table(catalog, layout.tail_table(table.name))
-        state, log = _pinned(catalog, table)
-        tail = published or ensure_tail(catalog, table)
-        source = source_of(state, log, table)
-        if is_computed_from(tail, source):
+        tail = load_table(catalog, layout.tail_table(table.name))
+        # Then the state: a log read later covers at least what the state does.
+        state = load_table(catalog, layout.state_table(table.name))
+        state, log = _ready(table, state, load_table(catalog, layout.log_table(table.name)))
+        if tail is not None and is_computed_from(tail, source_of(state, log, table)):
             return Version(table, columns_of(tail), state, tail, log, False, conflicts)
         try:
-            columns = _write(lake, table, state, log, tail, memory_mb)
+            version = _write(lake, catalog, table, tail or ensure_tail(catalog, table), memory_mb, conflicts)
         except (CommitConflict, CommitStateUnknown):
             continue  # planned anew on what is there now; where our commit took, there is nothing left to do
-        written = load_table(catalog, layout.tail_table(table.name))
-        if written is not None and is_computed_from(written, source):
-            return Version(table, columns, state, written, log, True, conflicts)
+        if version is not None:
+            return version
     raise TransientError(
         "publish", table.name, expected=f"a commit within {ATTEMPTS_MAX} attempts",
         got="other jobs committing all the while", remedy="Run fewer of them at once",
     )  # fmt: skip
 
 
-def _pinned(catalog: Catalog, table: TableConfig) -> tuple[Table, Table]:
-    """State and log, the state first: a log read later covers at least what the state does. Raises ConfigError."""
-    state = load_table(catalog, layout.state_table(table.name))
-    log = load_table(catalog, layout.log_table(table.name))
+def _ready(table: TableConfig, state: Table | None, log: Table | None) -> tuple[Table, Table]:
+    """State and log, where the one is made from the other. Raises ConfigError."""
     if log is None or batch_of(log) == 0:
         raise ConfigError(
             "publish", table.name, expected="changes in its log", got="none",
@@ -118,45 +116,63 @@ def _pinned(catalog: Catalog, table: TableConfig) -> tuple[Table, Table]:
     return state, log
 
 
-def _write(lake: Lake, table: TableConfig, state: Table, log: Table, tail: Table, memory_mb: int) -> Sequence[Column]:
-    """Computes the tail of the pinned log and commits it on the pinned tail: its columns."""
-    with _prepared(lake, table, state, log, memory_mb) as (con, columns, touched, fresh):
+def _write(
+    lake: Lake, catalog: Catalog, table: TableConfig, tail: Table, memory_mb: int, conflicts: int
+) -> Version | None:
+    """Computes the tail and commits it on the pinned one; None where another stands over it already."""
+    with _prepared(lake, table, memory_mb) as made:
+        state, log = _ready(table, made.state, made.log)
+        source = source_of(state, log, table)
         transaction = tail.transaction()
-        evolve_tail(transaction, table, columns, source_of(state, log, table))
+        evolve_tail(transaction, table, made.columns, source)
         metadata = transaction.table_metadata
         gone = {file.path for file in data_files(tail, "_created_at_us")}
         with Output(tail) as output:
-            rows = f"""SELECT *, true AS {IS_LIVE} FROM {fresh}
-              UNION ALL BY NAME SELECT *, false AS {IS_LIVE} FROM {touched} WHERE NOT {LIVES}"""
-            added = output.entries(metadata, _copy(con, rows, field_ids(metadata.schema()), output.folder))
+            rows = f"""SELECT *, true AS {IS_LIVE} FROM {made.fresh}
+              UNION ALL BY NAME SELECT *, false AS {IS_LIVE} FROM {made.touched} WHERE NOT {LIVES}"""
+            added = output.entries(metadata, _copy(made.con, rows, field_ids(metadata.schema()), output.folder))
             try:
                 replace_files(tail, transaction, manifest_entries(tail, gone), added, batch_of(log))
             except CommitConflict:
                 output.discard()
                 raise
-    return columns
+    written = load_table(catalog, layout.tail_table(table.name))
+    if written is None or not is_computed_from(written, source):
+        return None
+    return Version(table, made.columns, state, written, log, True, conflicts)
 
 
 def _copy(con: DuckDBPyConnection, rows: str, ids: str, folder: str) -> list[tuple[str, int, int | None]]:
     """Writes the rows, by item: their one file, none where there are no rows."""
-    uuid = con.execute("SELECT uuid()::VARCHAR").fetchall()[0][0]
+    path = f"{folder}/tail-{uuid.uuid4().hex}.parquet"
     result = con.execute(
         f"""COPY (SELECT * FROM ({rows}) ORDER BY {identifier(ITEM_KEY)})
-        TO {literal(f"{folder}/tail-{uuid}.parquet")} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+        TO {literal(path)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
           ROW_GROUP_SIZE {ROW_GROUP_ROWS}, FIELD_IDS {ids}, RETURN_STATS true)"""
     ).fetchall()
     return [(row[0], row[2], None) for row in result if row[1]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A connection with the tail of the pinned log: SQL names of the items touched, and of the live ones, typed."""
+
+    con: DuckDBPyConnection
+    state: Table
+    log: Table
+    columns: Sequence[Column]
+    touched: str
+    fresh: str
+
+
 @contextmanager
-def _prepared(
-    lake: Lake, table: TableConfig, state: Table, log: Table, memory_mb: int
-) -> Iterator[tuple[DuckDBPyConnection, Sequence[Column], str, str]]:
-    """A connection with the tail of the pinned log: SQL names of the items touched and of the live ones, typed."""
+def _prepared(lake: Lake, table: TableConfig, memory_mb: int) -> Iterator[_Prepared]:
     con = connect_engine(memory_mb)
     try:
         use_s3(con, lake.uri)
+        catalog = open_catalog(lake)
+        state, log = ensure_state(catalog, table), open_log(catalog, table)
         columns = _fresh(con, table, state, log)
-        yield con, columns, identifier(f"{table.name} tail"), identifier(f"{table.name} fresh")
+        yield _Prepared(con, state, log, columns, identifier(f"{table.name} tail"), identifier(f"{table.name} fresh"))
     finally:
         con.close()

@@ -24,13 +24,16 @@ class Sources:
 
 
 def views_of(version: Version, sources: Sources, dialect: Dialect) -> dict[str, str]:
+    if dialect == "spark":
+        return {name: sql.replace('"', "`") for name, sql in views_of(version, sources, "duckdb").items()}
     names = [c.name for c in version.columns] + list(own_columns(version.table))
     present = set(version.state.schema().column_names)
     state = ", ".join(f"s.{identifier(n)}" if n in present else f"NULL AS {identifier(n)}" for n in names)
     tail = ", ".join(identifier(n) for n in names)
     return {
         version.table.name: f"SELECT {state} FROM {sources.state} AS s WHERE NOT EXISTS "
-        f"(SELECT 1 FROM {sources.tail} AS t WHERE t._item_key = s._item_key) UNION ALL SELECT {tail} FROM {sources.tail} WHERE {IS_LIVE}",
+        f"(SELECT 1 FROM {sources.tail} AS t WHERE t._item_key = s._item_key) "
+        f"UNION ALL SELECT {tail} FROM {sources.tail} WHERE {IS_LIVE}",
         layout.log_table(version.table.name): f"SELECT * FROM {sources.log}",
     }
 

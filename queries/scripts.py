@@ -36,7 +36,7 @@ CREATE OR REPLACE SECRET dynalake (TYPE s3, PROVIDER credential_chain);
 """
 _SPARK = """-- The views of this lake, for Spark: spark-sql -i views.spark.sql
 -- Its session needs an Iceberg catalog under the name used here.
-SET spark.sql.session.timeZone = UTC;
+SET TIME ZONE 'UTC';
 """
 
 
