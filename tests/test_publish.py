@@ -150,6 +150,21 @@ def test_an_attribute_with_the_name_of_our_flag(tmp_path: Path) -> None:
     assert con.execute("SELECT _is_live_2 FROM orders").fetchall() == [("yes",)]
 
 
+def test_a_state_of_before_the_flag_was_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = new_lake(tmp_path / "lake")
+    with monkeypatch.context() as patch:
+        for module in ("lake.columns", "lake.state"):
+            patch.setattr(f"{module}.IS_LIVE", "_none")
+        take_in(lake, "1", record("a", body={"NewImage": {"pk": s("a"), "sk": s("1"), "_is_live": s("yes")}}))
+        refreshed(lake)
+    with pytest.raises(ConfigError, match="dynalake refresh orders"):
+        published(lake)
+    refreshed(lake)
+    take_in(lake, "2", record("b"))
+    con = check_published(lake)
+    assert con.execute("SELECT _is_live_2 FROM orders ORDER BY pk").fetchall() == [("yes",), (None,)]
+
+
 @pytest.mark.parametrize("kinds", [("N", None), ("B", "N"), ("S", "B"), ("B", None)])
 def test_keys_of_any_kind(tmp_path: Path, kinds: tuple[KeyKind, KeyKind | None]) -> None:
     lake = new_lake(tmp_path / "lake", keys=schema_of(*kinds))
