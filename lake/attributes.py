@@ -100,6 +100,18 @@ def canonical_value(value: Any) -> Any:
     return {kind: content}
 
 
+def canonical_text(value_json: str) -> str:
+    """`canonical_value` from JSON text to JSON text."""
+    return msgspec.json.encode(canonical_value(msgspec.json.decode(value_json))).decode()
+
+
+def changed_attributes(before_json: str, after_json: str) -> list[str]:
+    """The names of the attributes whose values differ between two images given as JSON text, sorted."""
+    before, after = msgspec.json.decode(before_json), msgspec.json.decode(after_json)
+    names = sorted(before.keys() | after.keys())
+    return [name for name in names if canonical_value(before.get(name)) != canonical_value(after.get(name))]
+
+
 def canonical_image(image: Image) -> Image:
     """An image with every value canonical and its attributes sorted by name."""
     return {name: canonical_value(image[name]) for name in sorted(image)}

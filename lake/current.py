@@ -73,7 +73,7 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
         FROM {tail} WHERE NOT is_late GROUP BY item_key"""
     )
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
+        f"""CREATE OR REPLACE TABLE {name} AS SELECT {columns}
         FROM {tail} l SEMI JOIN (FROM {_TOUCHED} WHERE NOT is_tied) n ON {IS_WINNER}"""
     )
     tied = con.execute(f"SELECT count(*) FILTER (is_tied) FROM {_TOUCHED}").fetchone()
@@ -86,15 +86,18 @@ def find_tail_winners(con: DuckDBPyConnection, tail: str, log: str, surface: Sur
             f"""INSERT INTO {name} SELECT {columns} FROM {log} l
             SEMI JOIN {_SETTLED} n ON {IS_WINNER}"""
         )
+        con.execute(f"DROP TABLE {_SETTLED}")
+    con.execute(f"DROP TABLE {_TOUCHED}")
 
 
 def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str, columns: str) -> None:
     """Fills the table `name` with the winners of every item of the log, live or not, looking at no marks."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE {_NEWEST} AS {latest_sql(log, surface)}")
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {name} AS SELECT {columns}
+        f"""CREATE OR REPLACE TABLE {name} AS SELECT {columns}
         FROM {log} l SEMI JOIN {_NEWEST} n ON {IS_WINNER}"""
     )
+    con.execute(f"DROP TABLE {_NEWEST}")
 
 
 def winner_columns(table: TableConfig) -> str:

@@ -20,7 +20,7 @@ from duckdb.sqltypes import BIGINT, INTEGER, VARCHAR
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
 
-from lake.attributes import canonical_number, encode_binary_once, plain_json
+from lake.attributes import canonical_number, canonical_text, changed_attributes, encode_binary_once, plain_json
 from lake.aws import s3_access
 from lake.changes import Change, Surface
 from lake.errors import ConfigError, LakeError
@@ -122,12 +122,17 @@ def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
         ("binary_once", encode_binary_once),
         ("canonical_number", canonical_number),
         ("plain_json", plain_json),
+        ("canonical_value", canonical_text),
     )
     for name, function in functions:
         con.create_function(
             name, _each(function), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,  # else DuckDB stops where a function refuses a text
         )  # fmt: skip
+    con.create_function(
+        "changed_attributes", changed_attributes, [VARCHAR, VARCHAR], duckdb.list_type(VARCHAR),
+        type=PythonUDFType.NATIVE,
+    )  # fmt: skip
     con.create_function("key_bucket", _key_bucket, [INTEGER, VARCHAR], INTEGER, type=PythonUDFType.ARROW)
     for surface in ("kds", "streams"):
         con.create_function(

@@ -37,7 +37,8 @@ WAREHOUSE = "warehouse"
 NAMESPACE = "lake"
 UNKNOWN_TABLE = "_unknown"
 TABLE_NAME_MAX = 200  # Glue allows 255; the longest suffix and a counter must fit behind it
-_SUFFIXES = ("", "_changes", "_ledger", "_tail", "_as_of", "_history")  # what a table's name is the start of
+# What a table's name is the start of: Iceberg tables, and views of theirs.
+_SUFFIXES = ("", "_changes", "_ledger", "_tail", "_as_of", "_history", "_transitions", "_diff")
 
 
 def lake_name(dynamodb_name: str, taken: set[str]) -> str:

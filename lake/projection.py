@@ -20,9 +20,9 @@ def projected(source: str, columns: Sequence[Column], rescue: Collection[str], i
 
     `rescue` names the attributes whose values may not fit their column; others are not looked at twice.
     """
-    fields = [pointer(c.attribute) if c.kind in _NESTED else pointer(c.attribute, c.kind) for c in columns]
+    fields = [text_pointer(c) for c in columns]
     texts = [f"_v[{n}] AS _v{n}" for n, _ in enumerate(columns, start=1)]
-    typed = [f"{_typed(c, f'_v{n}')} AS {identifier(c.name)}" for n, c in enumerate(columns, start=1)]
+    values = [f"{typed(c, f'_v{n}')} AS {identifier(c.name)}" for n, c in enumerate(columns, start=1)]
     watched = [column for column in columns if column.attribute in rescue]
     inner = f"SELECT *, json_extract_string({image}, {paths(fields)}) AS _v"
     if watched:
@@ -30,7 +30,7 @@ def projected(source: str, columns: Sequence[Column], rescue: Collection[str], i
     # Each text once, in a level of its own: list access is what costs.
     inner = f"SELECT * EXCLUDE (_v), {', '.join(texts)} FROM ({inner} FROM {source})"
     drop = ", ".join(f"_v{n}" for n, _ in enumerate(columns, start=1))
-    middle = f"SELECT * EXCLUDE ({drop}), {', '.join(typed)} FROM ({inner})"
+    middle = f"SELECT * EXCLUDE ({drop}), {', '.join(values)} FROM ({inner})"
     if not watched:
         return f"SELECT *, NULL::VARCHAR AS _rescued FROM ({middle})"
     odd = [
@@ -44,7 +44,12 @@ def projected(source: str, columns: Sequence[Column], rescue: Collection[str], i
       FROM (SELECT *, {text} AS _odd FROM ({middle}))"""
 
 
-def _typed(column: Column, text: str) -> str:
+def text_pointer(column: Column) -> str:
+    """Where in an image the text of a value of the column is: of M and L with the tag."""
+    return pointer(column.attribute) if column.kind in _NESTED else pointer(column.attribute, column.kind)
+
+
+def typed(column: Column, text: str) -> str:
     """SQL for a value of the column from its text; NULL where the text is none of its type."""
     if column.kind in _NESTED:
         return f"CASE WHEN starts_with({text}, '{{\"{column.kind}\":') THEN plain_json({text}) END"

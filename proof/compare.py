@@ -76,7 +76,7 @@ class _Comparison:
     ) -> None:
         self._con, self._table, self._scanned, self._evidence = view.con, table, scanned, evidence
         self._view, self._log = identifier(table.name), identifier(f"{table.name}_changes")
-        self._tail = identifier(f"{table.name} tail")
+        self._tail = view.touched
         self._folder, self._memory_mb, self._parts = folder, memory_mb, 1
         self._con.create_function("spelling", _spelling, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW)
 

@@ -85,13 +85,14 @@ class Evidence:
     def __init__(self, folder: Path, table: TableConfig) -> None:
         self._path, self._table = folder / "evidence.duckdb", table
         self._con: DuckDBPyConnection | None = None
+        self._touched = ""
 
     def attach(self, view: View) -> None:
         """Goes on with this view; the one before must be closed."""
         view.con.execute(f"ATTACH {literal(self._path)} AS evidence")
         for name, columns in _TABLES.items():
             view.con.execute(f"CREATE TABLE IF NOT EXISTS evidence.{name} ({columns})")
-        self._con = view.con
+        self._con, self._touched = view.con, view.touched
 
     @property
     def con(self) -> DuckDBPyConnection:
@@ -202,11 +203,10 @@ class Evidence:
 
     def differences(self, limit: int) -> tuple[Difference, ...]:
         """The first ones by item key."""
-        tail = identifier(f"{self._table.name} tail")
         rows = self.con.execute(
             f"""WITH first AS MATERIALIZED (
               SELECT item_key, min(kind) AS kind FROM evidence.findings GROUP BY 1 ORDER BY 1 LIMIT {limit})
-            SELECT item_key, kind, min(attributes), item_key IN (SELECT _item_key FROM {tail})
+            SELECT item_key, kind, min(attributes), item_key IN (SELECT _item_key FROM {self._touched})
             FROM evidence.findings SEMI JOIN first USING (item_key, kind) GROUP BY item_key, kind ORDER BY item_key"""
         ).fetchall()
         return tuple(

@@ -23,7 +23,7 @@ from lake.changes import Change
 from lake.config import TableConfig
 from lake.dynamodb import Source
 from lake.engine import engine_faults
-from lake.errors import LakeError, TransientError
+from lake.errors import LakeError
 from lake.keys import ItemKey
 from lake.lake import Lake
 from lake.log import lineage
@@ -54,7 +54,6 @@ from proof.story import (
 )
 from proof.view import open_view
 
-OPENINGS_MAX = 10
 _ROWS = 64  # fetched at once: an image may have 400 KB
 _QUEUED = 10_000
 _COLUMNS = ("op", "created_at_us", "event_id", "new_image", "old_image", "is_ttl", "source", "sequence_number",
@@ -123,7 +122,8 @@ def _gather(
     lake: Lake, table: TableConfig, item_key: str, source: Callable[[], Source] | None, settings: Settings, told: _Told
 ) -> Story:  # fmt: skip
     letters, dead = letters_naming(lake, table, item_key)
-    con, state, log = _open(lake, table, settings)
+    view = open_view(lake, table, settings.memory_mb, settings.threads)
+    con, state, log = view.con, view.state, view.log
     try:
         _read_log(con, table, item_key, told, settings.images)
         row = _state_row(con, table, item_key, state, log, told)
@@ -172,20 +172,6 @@ class _Told:
         with self.spool.open("rb") as lines:
             for line in lines:
                 yield msgspec.json.decode(line, type=ToldChange)
-
-
-def _open(lake: Lake, table: TableConfig, settings: Settings) -> tuple[DuckDBPyConnection, Table, Table]:
-    """What queries see, and the state and log of the same versions."""
-    for _ in range(OPENINGS_MAX):
-        view = open_view(lake, table, settings.memory_mb, settings.threads)
-        catalog = open_catalog(lake)
-        state = load_table(catalog, layout.state_table(table.name))
-        log = load_table(catalog, layout.log_table(table.name))
-        if state is not None and log is not None and view.version[1] in (None, state.metadata_location):
-            return view.con, state, log
-        view.con.close()
-    raise TransientError("explain", table.name, expected="a moment without a refresh",
-                         got=f"one at each of {OPENINGS_MAX} attempts", remedy="Run it again")  # fmt: skip
 
 
 def _item_rows(con: DuckDBPyConnection, table: TableConfig, item_key: str, batch: int | None = None) -> Iterator[Any]:

@@ -49,8 +49,10 @@ def unread_items(
     alone = replace(lake, config=replace(lake.config, tables={table.name: table}))
     with tempfile.TemporaryDirectory(prefix="dynalake-prune-") as scratch, needs_scratch(Path(scratch)):
         found = Path(scratch) / "unread.parquet"
-        con = connect(alone, memory_mb)
+        opened = connect(alone, memory_mb)
+        con = opened.con
         try:
+            opened.make(table.name)
             with engine_faults("find items to prune in"):
                 _collect_read(con, lake, table, run)
                 count = _collect_unread(con, table, run, found, now_us, ttl_attribute)

@@ -1,113 +1,274 @@
 """A DuckDB connection in which a lake's tables can be queried.
 
-For a table `orders`: `orders` (fresh: the current state and the log's tail), `orders_changes`,
-`orders_as_of(ts)` and `orders_history(key…)`. All of one connection reads one version of log and state.
+For a table `orders`: `orders` (fresh: the current state and the log's tail), `orders_changes`, `orders_as_of(ts)`,
+`orders_history(key…)`, `orders_transitions(attribute)`, `orders_diff(t1, t2)`, `orders_ledger`. All
+of a connection reads one version of the lake, until `refresh()`. A view is made when a query first names it, so that
+opening a lake costs what opening its catalog does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
 
-from duckdb import DuckDBPyConnection
-from pyiceberg.catalog import Catalog
-from pyiceberg.table import Table
+import duckdb
+from duckdb import DuckDBPyConnection, DuckDBPyRelation, StatementType
 
 from lake.catalog import open_catalog
-from lake.columns import LIVES, Column, changed_types, foreign_kinds, plan_columns
-from lake.config import TableConfig
-from lake.current import IS_WINNER, find_tail_winners, find_winners, latest_sql, tail_sql, winner_columns
-from lake.engine import CHANGE_STRUCT, connect_engine, engine_faults, use_s3
-from lake.keys import KeyAttribute
+from lake.engine import connect_engine, engine_faults, use_s3
+from lake.errors import LakeError
 from lake.lake import Lake
-from lake.log import changes_sql, open_log
-from lake.projection import projected, seen_attributes
-from lake.sql import empty_rows, identifier, item_key_sql
-from lake.state import columns_of, ensure_state, is_made_from, own_columns
-from lake.tables import batch_of, data_files, files_sql, scan_sql
+from lake.log import ensure_ledger, open_log
+from lake.sql import identifier, literal
+from lake.state import ensure_state
+from lake.tables import data_files, scan_sql
+from queries import views
+from queries.fresh import INNER, Pinned, Prepared, prepare
+from queries.since import Past, find_past, moment_sql, until_sql
 
+_OURS = "current state, by dynalake"
 _MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
+_ATTRIBUTE = '"the attribute"'
+# What writes elsewhere than into the connection's own memory.
+_WRITING = {
+    StatementType.COPY, StatementType.COPY_DATABASE, StatementType.EXPORT, StatementType.ATTACH, StatementType.DETACH,
+    StatementType.LOAD, StatementType.EXTENSION,
+}  # fmt: skip
+_HIDING = {StatementType.PREPARE, StatementType.EXPLAIN}  # these hold another statement
+_WRITES = re.compile(r"\b(copy|export|attach|install|load)\b", re.IGNORECASE)
+_LISTS = re.compile(r"\b(show|pragma\w*|information_schema|pg_catalog|sqlite_master|duckdb_\w+)\b", re.IGNORECASE)
+_COUNT = re.compile(r'\s*SELECT\s+count\(\*\)\s+(?:AS\s+(\w+)\s+)?FROM\s+"?(\w+)"?\s*;?\s*', re.IGNORECASE)
 
 
 @engine_faults("connect to")
-def connect(lake: Lake, memory_mb: int = 4096, threads: int | None = None) -> DuckDBPyConnection:
-    """Views and macros for every table of the lake, as of now. Raises LakeError."""
-    con = connect_engine(memory_mb, threads)
-    try:
-        use_s3(con, lake.uri)
-        catalog = open_catalog(lake)
-        for table in lake.config.tables.values():
-            _register(con, catalog, table)
-    except BaseException:
-        con.close()
-        raise
-    return con
+def connect(
+    lake: Lake, memory_mb: int = 4096, threads: int | None = None, as_of: datetime | str | None = None
+) -> LakeConnection:
+    """The lake as of now; with `as_of` its items are those of an instant, which is in UTC where it names no zone.
+
+    Raises LakeError.
+    """
+    return LakeConnection(lake, memory_mb, threads, as_of)
 
 
-def _register(con: DuckDBPyConnection, catalog: Catalog, table: TableConfig) -> None:
-    # The state first: a log read later covers at least what the state does.
-    state, log = ensure_state(catalog, table), open_log(catalog, table)
-    changes = changes_sql(log, table)
-    con.execute(f"CREATE TEMP VIEW {identifier(table.name + '_changes')} AS FROM {changes}")
-    columns = _fresh(con, table, state, log)
-    con.execute(_as_of(table, changes, columns))
-    con.execute(_history(table, changes))
+class LakeConnection:
+    """A DuckDB connection pinned to one version of a lake. `execute()` and `sql()` take any query that only reads.
+
+    What else DuckDB's connection has it has too; `con` is that connection itself.
+    """
+
+    def __init__(self, lake: Lake, memory_mb: int, threads: int | None, as_of: datetime | str | None) -> None:
+        self.lake, self.as_of = lake, as_of
+        self.con = connect_engine(memory_mb, threads)
+        self._scratch = tempfile.mkdtemp(prefix="dynalake-view-")
+        weakref.finalize(self.con, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._makers: dict[str, Callable[[], str]] = {}
+        self._made: dict[str, None] = {}  # names of what is there, in the order in which it was made
+        try:
+            self.con.execute(f"CREATE SCHEMA {INNER}")
+            self.con.execute("SET python_scan_all_frames = true")  # a query may name a DataFrame of its caller's
+            self._pin()
+        except BaseException:
+            self.con.close()
+            raise
+
+    def _pin(self) -> None:
+        use_s3(self.con, self.lake.uri)
+        catalog = open_catalog(self.lake)
+        pinned = {}
+        for table in self.lake.config.tables.values():
+            # The ledger first, then the state: a log read later covers at least what these do.
+            ledger, state = ensure_ledger(catalog, table), ensure_state(catalog, table)
+            pinned[table.name] = Pinned(table, open_log(catalog, table), state, ledger)
+        self.pinned: Mapping[str, Pinned] = pinned
+        self._prepared: dict[str, Prepared] = {}
+        self._pasts: dict[str, Past] = {}
+        self._makers = {}
+        for one in pinned.values():
+            self._makers |= self._makers_of(one)
+
+    def refresh(self) -> None:
+        """Moves on to the newest version of the lake. Raises LakeError, and then stays where it was."""
+        before = vars(self).copy()
+        try:
+            with engine_faults("connect to"):
+                self._pin()
+                for name in [name for name in self._made if name in self._makers]:
+                    self._make(name, again=True)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def execute(self, query: str, parameters: object = None) -> DuckDBPyConnection:
+        """Runs a query (several, the last one's result counts) and gives DuckDB's connection with the result.
+
+        Raises LakeError for what would write, and what DuckDB raises.
+        """
+        self._run(self.con.execute, query, parameters)
+        return self.con
+
+    def sql(self, query: str, *, params: object = None) -> DuckDBPyRelation:
+        """A query as a relation of DuckDB's: `.df()`, `.pl()`, `.to_arrow_table()`, `.show()`, `.write_parquet(…)`."""
+        relation: DuckDBPyRelation = self._run(lambda text, values: self.con.sql(text, params=values), query, params)
+        return relation
+
+    query = sql
+
+    def prepared(self, name: str) -> Prepared:
+        """The parts of a table's fresh state. Raises ConfigError where there is no such table."""
+        name = name if name in self.pinned else self.lake.config.table(name).name
+        if name not in self._prepared:
+            with engine_faults("query"):
+                self._prepared[name] = prepare(self.con, self.pinned[name], self._scratch)
+        return self._prepared[name]
+
+    def past(self, name: str) -> Past:
+        """Since when a table's past is whole in the lake. Raises LakeError."""
+        if name not in self._pasts:
+            pinned = self.pinned[name]
+            begins = min((file.low for file in data_files(pinned.log, "created_at_us")), default=None)
+            self._pasts[name] = find_past(self.lake, pinned.table, begins)
+        return self._pasts[name]
+
+    @property
+    def views(self) -> list[str]:
+        """The names of all views and macros."""
+        return list(self._makers)
+
+    def make(self, *names: str) -> None:
+        """Makes views that no query has named yet: all of them, where no name is given."""
+        for name in names or self._makers:
+            self._make(name)
+
+    def close(self) -> None:
+        self.con.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "con":
+            raise AttributeError(name)
+        self.make()
+        return getattr(self.con, name)
+
+    def _run(self, run: Callable[[str, object], Any], query: str, parameters: object) -> Any:
+        statements = self.con.extract_statements(query)
+        if not statements:
+            raise LakeError("run query", repr(query), expected="a statement", got="none")
+        for statement in statements:
+            _require_reading(statement)
+        words = {word.lower() for word in re.findall(r"\w+", query)}
+        for name in self._makers:
+            if name in words:
+                self._make(name)
+        if _LISTS.search(query):
+            self.make()
+        text = self._counted(query)
+        try:
+            return run(text, parameters)
+        except duckdb.CatalogException:  # a view of the user's own may name others of ours
+            if len(self._made) == len(self._makers):
+                raise
+            self.make()
+            return run(text, parameters)
+
+    def _counted(self, query: str) -> str:
+        """The query; where it asks for nothing but the number of a table's rows, that, which is known."""
+        found = _COUNT.fullmatch(query)
+        if found is None or found[2].lower() not in self.pinned or self.as_of is not None:
+            return query
+        name, alias = found[2].lower(), found[1] or '"count_star()"'
+        meant = self.con.execute(
+            """SELECT comment FROM duckdb_views() WHERE view_name = $1 UNION ALL
+            SELECT comment FROM duckdb_tables() WHERE table_name = $1""", [name]
+        ).fetchall()  # fmt: skip
+        is_ours = meant == [(_OURS,)]  # and not a table of the user's under this name
+        return f"SELECT {self.prepared(name).rows}::BIGINT AS {alias}" if is_ours else query
+
+    def _make(self, name: str, again: bool = False) -> None:
+        if again or name not in self._made:
+            with engine_faults("query"):
+                self.con.execute(f"CREATE OR REPLACE {self._makers[name]()}")
+                if name in self.pinned:
+                    self.con.execute(f"COMMENT ON VIEW {identifier(name)} IS {literal(_OURS)}")
+            self._made[name] = None
+
+    def _makers_of(self, pinned: Pinned) -> dict[str, Callable[[], str]]:
+        """For each view and macro of a table what follows its `CREATE`."""
+        table, name = pinned.table, pinned.table.name
+        first, second = '"the first moment"', '"the second moment"'
+        return {
+            name: lambda: _view(name, self._current(pinned)),
+            f"{name}_changes": lambda: _view(f"{name}_changes", self._changes(pinned)),
+            f"{name}_ledger": lambda: _view(f"{name}_ledger", f"FROM {scan_sql(pinned.ledger)}"),
+            f"{name}_as_of": lambda: _macro(f"{name}_as_of", [_MOMENT], self._as_of(pinned, _MOMENT)),
+            f"{name}_history": lambda: _macro(f"{name}_history", *views.history(table, self._log(pinned))),
+            f"{name}_transitions": lambda: _macro(
+                f"{name}_transitions", [_ATTRIBUTE],
+                views.transitions(table, self._attributes(pinned), self._log(pinned), _ATTRIBUTE),
+            ),
+            f"{name}_diff": lambda: _macro(f"{name}_diff", [first, second], self._diff(pinned, first, second)),
+        }  # fmt: skip
+
+    def _current(self, pinned: Pinned) -> str:
+        if self.as_of is None:
+            return self.prepared(pinned.table.name).select
+        return self._as_of(pinned, literal(self.as_of))
+
+    def _log(self, pinned: Pinned) -> str:
+        """SQL for the rows of the log that the connection sees."""
+        if self.as_of is None:
+            return pinned.changes
+        return f"(SELECT * FROM {pinned.changes} WHERE {until_sql(moment_sql(literal(self.as_of)))})"
+
+    def _changes(self, pinned: Pinned) -> str:
+        columns = self.prepared(pinned.table.name).columns
+        log = self._log(pinned)
+        names = [name for name, *_ in self.con.execute(f"DESCRIBE FROM {log}").fetchall()]
+        return views.changes(columns, log, names)
+
+    def _attributes(self, pinned: Pinned) -> list[str]:
+        return [column.attribute for column in self.prepared(pinned.table.name).columns]
+
+    def _as_of(self, pinned: Pinned, given: str) -> str:
+        table, moment = pinned.table, moment_sql(given)
+        past, columns = self.past(table.name), self.prepared(table.name).columns
+        rows = views.as_of(table, columns, past.changes_sql(pinned.changes, moment))
+        return past.guarded(rows, moment, table.name)
+
+    def _diff(self, pinned: Pinned, first: str, second: str) -> str:
+        table, past = pinned.table, self.past(pinned.table.name)
+        moments = [moment_sql(first), moment_sql(second)]
+        keys = self.prepared(table.name).columns[: len(table.keys.attributes)]
+        rows = views.diff(table, keys, *(past.changes_sql(pinned.changes, moment) for moment in moments))
+        for moment in moments:
+            rows = past.guarded(rows, moment, table.name)
+        return rows
 
 
-def _fresh(con: DuckDBPyConnection, table: TableConfig, state: Table, log: Table) -> list[Column]:
-    """The view `orders`: (state without the tail's items) ∪ (the tail's winners that live), by rule 5."""
-    tail = identifier(f"{table.name} tail")  # no table's name holds a space
-    files, covered = data_files(log, "batch"), batch_of(state)
-    everything = files_sql(log, [file.path for file in files])
-    state_counts = is_made_from(state, log, table)
-    if state_counts:
-        changes = tail_sql(log, files, covered)
-        find_tail_winners(con, changes, everything, table.surface, tail, winner_columns(table))
-    else:  # it says nothing of this log under this policy, until the next refresh
-        find_winners(con, everything, table.surface, tail, winner_columns(table))
-    live = f"(FROM {tail} WHERE {LIVES})"
-    present = columns_of(state)
-    seen = seen_attributes(con, live)
-    columns = plan_columns(present, seen)
-    rows = projected(live, columns, foreign_kinds(columns, seen))
-    con.execute(f"CREATE TEMP TABLE {identifier(f'{table.name} fresh')} AS FROM ({rows})")
-    types = own_columns(table) | {column.name: column.sql_type for column in columns}
-    base = f"(SELECT * FROM {scan_sql(state)} s ANTI JOIN {tail} t ON s._item_key = t._item_key)"
-    if not state_counts:
-        base = f"({empty_rows(types)})"
-    elif changed_types(present, columns):  # as a refresh would: taken anew from the images
-        ours = ", ".join(identifier(name) for name in own_columns(table) if name != "_rescued")
-        whole = (
-            f"({empty_rows(own_columns(table))} UNION ALL BY NAME SELECT * FROM {base})"  # of before we had them all
-        )
-        base = f"({projected(f'(SELECT {ours} FROM {whole})', columns, {c.attribute for c in columns})})"
-    order = [column.name for column in columns] + list(own_columns(table))
-    con.execute(
-        f"""CREATE TEMP VIEW {identifier(table.name)} AS SELECT {", ".join(map(identifier, order))} FROM (
-        {empty_rows(types)} UNION ALL BY NAME SELECT * FROM {base}
-        UNION ALL BY NAME SELECT * FROM {identifier(f"{table.name} fresh")})"""
-    )
-    return columns
+def _view(name: str, rows: str) -> str:
+    return f"VIEW {identifier(name)} AS {rows}"
 
 
-def _as_of(table: TableConfig, changes: str, columns: Sequence[Column]) -> str:
-    moment = f"CAST(CAST({_MOMENT} AS TIMESTAMPTZ) AS TIMESTAMP)"  # a text without an offset is in UTC
-    past = f"(SELECT * FROM {changes} WHERE event_time <= {moment} AND created_at_us <= epoch_us({moment}))"
-    winners = f"""(FROM (SELECT {winner_columns(table)} FROM {past} l
-      SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER}) WHERE {LIVES})"""
-    order = [column.name for column in columns] + list(own_columns(table))
-    return f"""CREATE TEMP MACRO {identifier(table.name + "_as_of")}({_MOMENT}) AS TABLE
-      SELECT {", ".join(map(identifier, order))} FROM ({projected(winners, columns, {c.attribute for c in columns})})"""
+def _macro(name: str, parameters: Sequence[str], rows: str) -> str:
+    return f"MACRO {identifier(name)}({', '.join(parameters)}) AS TABLE {rows}"
 
 
-def _history(table: TableConfig, changes: str) -> str:
-    names = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
-    parts = [_key_argument(a, name) for a, name in zip(table.keys.attributes, names, strict=True)]
-    item = f"(SELECT * FROM {changes} WHERE item_key = {item_key_sql(table.keys, parts)})"
-    return f"""CREATE TEMP MACRO {identifier(table.name + "_history")}({", ".join(names)}) AS TABLE
-      SELECT * FROM {item} ORDER BY list_position(
-        (SELECT in_order_{table.surface}(list({CHANGE_STRUCT})) FROM {item}), event_id)"""
-
-
-def _key_argument(attribute: KeyAttribute, name: str) -> str:
-    """SQL for the canonical text of a key given in a query: B in base64, N as a number or text."""
-    return f"number(CAST({name} AS VARCHAR))" if attribute.kind == "N" else f"CAST({name} AS VARCHAR)"
+def _require_reading(statement: duckdb.Statement) -> None:
+    """Raises LakeError for a statement that writes elsewhere than into the connection's own memory."""
+    if statement.type in _WRITING or (statement.type in _HIDING and _WRITES.search(statement.query)):
+        raise LakeError(
+            "run query", statement.query.strip()[:200], expected="one that only reads",
+            got=statement.type.name.replace("_", " "),
+            remedy="Write results by con.sql(query).write_parquet(file), or dynalake sql --output FILE",
+        )  # fmt: skip

@@ -8,8 +8,7 @@ while jobs go on stays the version that it is.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
@@ -20,15 +19,15 @@ from lake import layout
 from lake.catalog import load_table, open_catalog
 from lake.columns import IS_LIVE, ITEM_KEY, LIVES, Column
 from lake.config import TableConfig
-from lake.engine import connect_engine, engine_faults, use_s3
+from lake.engine import engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.lake import Lake
-from lake.log import field_ids, open_log
+from lake.log import field_ids
 from lake.sql import identifier, literal
-from lake.state import columns_of, ensure_state, is_made_from
+from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
 from lake.tail import ensure_tail, evolve_tail, is_computed_from, source_of
-from queries.connect import _fresh
+from queries.connect import connect
 
 ATTEMPTS_MAX = 10
 ROW_GROUP_ROWS = 100_000
@@ -120,8 +119,9 @@ def _write(
     lake: Lake, catalog: Catalog, table: TableConfig, tail: Table, memory_mb: int, conflicts: int
 ) -> Version | None:
     """Computes the tail and commits it on the pinned one; None where another stands over it already."""
-    with _prepared(lake, table, memory_mb) as made:
-        state, log = _ready(table, made.state, made.log)
+    with connect(lake, memory_mb) as con:
+        state, log = _ready(table, con.pinned[table.name].state, con.pinned[table.name].log)
+        made = con.prepared(table.name)
         source = source_of(state, log, table)
         transaction = tail.transaction()
         evolve_tail(transaction, table, made.columns, source)
@@ -130,7 +130,7 @@ def _write(
         with Output(tail) as output:
             rows = f"""SELECT *, true AS {IS_LIVE} FROM {made.fresh}
               UNION ALL BY NAME SELECT *, false AS {IS_LIVE} FROM {made.touched} WHERE NOT {LIVES}"""
-            added = output.entries(metadata, _copy(made.con, rows, field_ids(metadata.schema()), output.folder))
+            added = output.entries(metadata, _copy(con.con, rows, field_ids(metadata.schema()), output.folder))
             try:
                 replace_files(tail, transaction, manifest_entries(tail, gone), added, batch_of(log))
             except CommitConflict:
@@ -151,28 +151,3 @@ def _copy(con: DuckDBPyConnection, rows: str, ids: str, folder: str) -> list[tup
           ROW_GROUP_SIZE {ROW_GROUP_ROWS}, FIELD_IDS {ids}, RETURN_STATS true)"""
     ).fetchall()
     return [(row[0], row[2], None) for row in result if row[1]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A connection with the tail of the pinned log: SQL names of the items touched, and of the live ones, typed."""
-
-    con: DuckDBPyConnection
-    state: Table
-    log: Table
-    columns: Sequence[Column]
-    touched: str
-    fresh: str
-
-
-@contextmanager
-def _prepared(lake: Lake, table: TableConfig, memory_mb: int) -> Iterator[_Prepared]:
-    con = connect_engine(memory_mb)
-    try:
-        use_s3(con, lake.uri)
-        catalog = open_catalog(lake)
-        state, log = ensure_state(catalog, table), open_log(catalog, table)
-        columns = _fresh(con, table, state, log)
-        yield _Prepared(con, state, log, columns, identifier(f"{table.name} tail"), identifier(f"{table.name} fresh"))
-    finally:
-        con.close()

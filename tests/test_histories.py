@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
@@ -141,7 +142,12 @@ def check_lake(lake, table: standin.Table, keys: KeySchema, whole_ms: bool, rng:
             at_us = change.at_us + rng.choice([-1, 0, 0, 1, 1_000])
             if whole_ms:  # what the feed tells no finer, nobody can ask finer
                 at_us = at_us // 1000 * 1000 + 999
-            then = items_of(con, f"{name}_as_of({timestamp(at_us)})")
+            past = f"{name}_as_of({timestamp(at_us)})"
+            if at_us < con.execute(f"SELECT min(created_at_us) FROM {name}_changes").fetchall()[0][0]:
+                with pytest.raises(duckdb.InvalidInputException, match="its log begins at"):
+                    items_of(con, past)
+                continue
+            then = items_of(con, past)
             check_items(then, table.items_as_of(at_us).values(), at_us, f"as of {at_us}")
     finally:
         con.close()

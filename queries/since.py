@@ -1,0 +1,154 @@
+"""Since when a table's past is whole in the lake: before, `orders_as_of` would answer with rows missing or wrong.
+
+A READ is dated before it was read, so that changes win over it: a backfill says what an item was at the *end* of its
+run, not at the times that its READs bear. So the past begins where the first backfill ended, or with the log where
+there was none; and the READs of a later run say nothing of an instant before that run's end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from lake import layout
+from lake.config import TableConfig
+from lake.errors import LakeError
+from lake.lake import Lake
+from lake.sql import literal
+from lake.store import list_objects, read
+
+SECOND_US = 1_000_000
+T = TypeVar("T")
+_EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+
+
+class _Begun(msgspec.Struct):
+    run: str
+
+
+class _Ended(msgspec.Struct):
+    run: str
+    finished_us: int
+
+
+class _GivenUp(msgspec.Struct):
+    given_up_us: int
+
+
+class _Export(msgspec.Struct):
+    export: str
+    from_us: int | None
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A backfill: where its raw objects lie, when it ended (None where it has not), and whether it read everything."""
+
+    place: str
+    ended_us: int | None
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """From `since_us` on an instant can be asked for; `reason` says why not of one before."""
+
+    since_us: float
+    reason: str
+    readings: tuple[Reading, ...] = ()
+
+    def changes_sql(self, changes: str, moment: str) -> str:
+        """SQL for the rows of a log that tell of the items at an instant (SQL for a timestamp in UTC)."""
+        conditions = [until_sql(moment)]
+        for one in self.readings:
+            is_of_it = f"op = 'READ' AND contains(raw_object, {literal(one.place)})"
+            ends_later = "" if one.ended_us is None else f" AND epoch_us({moment}) < {one.ended_us}"
+            conditions.append(f"NOT ({is_of_it}{ends_later})")
+        return f"(SELECT * FROM {changes} WHERE {' AND '.join(conditions)})"
+
+    def guarded(self, rows: str, moment: str, table: str) -> str:
+        """SQL for the same rows, that fails with the reason where the instant cannot be asked for."""
+        first = f"{self.since_us}::BIGINT" if self.since_us < math.inf else "NULL"
+        refusal = literal(f"{table} as of ")
+        reason = literal(f": the past of {table} is not known then, for {self.reason}")
+        return f"""({rows}) UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT CASE
+          WHEN coalesce(epoch_us({moment}) < {first}, true)
+          THEN error({refusal} || coalesce(CAST({moment} AS VARCHAR), 'NULL') || {reason}) END AS _refused)
+          WHERE _refused IS NOT NULL)"""
+
+
+def moment_sql(given: str) -> str:
+    """SQL for an instant as a timestamp in UTC, given SQL for a text or a time: a text without an offset is in UTC."""
+    return f"CAST(CAST({given} AS TIMESTAMPTZ) AS TIMESTAMP)"
+
+
+def until_sql(moment: str) -> str:
+    """SQL over a row of the log: whether it had happened at an instant. Only the days until then are read for it."""
+    return f"event_time <= {moment} AND created_at_us <= epoch_us({moment})"
+
+
+def find_past(lake: Lake, table: TableConfig, log_begins_us: int | None) -> Past:
+    """The past of a table whose log's first change is of `log_begins_us`. Raises LakeError."""
+    readings = [*_backfills(lake, table), *_exports(lake, table)]
+    ends = [one.ended_us for one in readings if one.ended_us is not None and one.is_whole]
+    if ends:
+        first = min(ends)
+        reason = f"what was in the table before was read by a backfill that was complete at {_told(first)}"
+        return Past(first, reason, tuple(readings))
+    if readings:
+        return Past(math.inf, f"a backfill was begun that has not ended: run dynalake backfill {table.name}")
+    if log_begins_us is None:
+        return Past(math.inf, "its log is empty")
+    return Past(log_begins_us, f"its log begins at {_told(log_begins_us)}, and no backfill brought what was before")
+
+
+def _backfills(lake: Lake, table: TableConfig) -> list[Reading]:
+    folder = lake.place(layout.backfill_folder(table.name))
+    names = sorted(one.uri.rpartition("/")[2] for one in list_objects(folder, may_be_missing=True))
+    found = []
+    for name in names:
+        if match := re.fullmatch(r"(\d{6})\.json", name):
+            number = int(match[1])
+            done, void = layout.backfill_end(table.name, number), layout.backfill_void(table.name, number)
+            is_done, is_void = (place.rpartition("/")[2] in names for place in (done, void))
+            ended = None
+            if is_void:  # it read some items, and is never complete
+                ended = _decoded(lake.place(void), _GivenUp).given_up_us
+            elif is_done:
+                ended = _decoded(lake.place(done), _Ended).finished_us
+            run = _decoded(folder + name, _Begun).run
+            place = "/" + layout.backfill_objects(table.name, run)
+            # DynamoDB tells its clock in whole seconds.
+            found.append(Reading(place, None if ended is None else ended + SECOND_US, is_done and not is_void))
+    return found
+
+
+def _exports(lake: Lake, table: TableConfig) -> list[Reading]:
+    """Full exports: what is in an incremental one bears the time at which it was written."""
+    folder = lake.place(layout.export_notes(table.name))
+    notes = [_decoded(one.uri, _Export) for one in list_objects(folder, may_be_missing=True)]
+    return [
+        Reading("/" + layout.export_objects(table.name, note.export), note.until_us + SECOND_US, True)
+        for note in notes
+        if note.from_us is None
+    ]
+
+
+def _decoded(place: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(read(place) or b"", type=kind)
+    except (OSError, msgspec.DecodeError) as fault:
+        raise LakeError(
+            "read backfills of", place, expected="what backfill has written", got=str(fault),
+            remedy="Delete it, and run backfill again",
+        ) from fault  # fmt: skip
+
+
+def _told(us: int) -> str:
+    return f"{_EPOCH + timedelta(microseconds=us)} UTC"

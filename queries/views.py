@@ -1,0 +1,149 @@
+"""The SQL of the views and macros of a table, but for the fresh one: pure text over SQL for the rows of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lake.columns import LIVES, Column
+from lake.config import TableConfig
+from lake.current import IS_WINNER, latest_sql, winner_columns
+from lake.engine import CHANGE_STRUCT
+from lake.keys import KeyAttribute
+from lake.layout import unique_name
+from lake.log import key_columns
+from lake.projection import projected, text_pointer, typed
+from lake.sql import identifier, item_key_sql, literal, paths
+from lake.state import own_columns
+
+
+def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> str:
+    """The log, and beside its own columns what each attribute was before and after the change, typed as in the state.
+
+    Each value is taken from its image by itself: a query pays for those that it names.
+    """
+    texts, values = [], []
+    for n, (prefix, column, name) in enumerate(change_columns(columns, log_columns)):
+        place = literal(text_pointer(column))
+        texts.append(f"json_extract_string({prefix}_image, {place}) AS _v{n}")
+        values.append(f"{typed(column, f'_v{n}')} AS {identifier(name)}")
+    ours = ", ".join(map(identifier, log_columns))
+    return f"SELECT {', '.join([ours, *values])} FROM (SELECT {', '.join([ours, *texts])} FROM {log})"
+
+
+def change_columns(columns: Sequence[Column], log_columns: Sequence[str]) -> Iterator[tuple[str, Column, str]]:
+    """For each typed column of `orders_changes`: `new` or `old`, the column of the state, and its name."""
+    taken = set(log_columns)
+    for prefix in ("new", "old"):
+        for column in columns:
+            name = unique_name(f"{prefix}_{column.name}", taken)
+            taken.add(name)
+            yield prefix, column, name
+
+
+def as_of(table: TableConfig, columns: Sequence[Column], past: str) -> str:
+    """The items that are there after the changes of `past` (SQL for rows of a log), with the columns of `orders`."""
+    order = [column.name for column in columns] + list(own_columns(table))
+    return f"""SELECT {", ".join(map(identifier, order))}
+      FROM ({projected(_living(table, past), columns, {c.attribute for c in columns})})"""
+
+
+def _living(table: TableConfig, past: str) -> str:
+    return f"""(FROM (SELECT {winner_columns(table)} FROM {past} l
+      SEMI JOIN ({latest_sql(past, table.surface)}) n ON {IS_WINNER}) WHERE {LIVES})"""
+
+
+def diff(table: TableConfig, columns: Sequence[Column], first: str, second: str) -> str:
+    """What is another after the changes of `second` than after those of `first`.
+
+    `columns` are those of the key. Images that are the same but for their spelling are no difference.
+    """
+    keys = ", ".join(identifier(column.name) for column in columns)
+    return f"""SELECT _item_key, {keys}, difference, changed_attributes, "before", "after" FROM ({
+        projected(
+            f'''(
+      SELECT *, coalesce("after", "before") AS _item,
+        CASE WHEN "before" IS NULL THEN 'added' WHEN "after" IS NULL THEN 'removed' ELSE 'changed' END AS difference,
+        CASE WHEN "before" IS NULL THEN list_sort(json_keys("after"))
+          WHEN "after" IS NULL THEN list_sort(json_keys("before"))
+          WHEN "before" <> "after" THEN changed_attributes("before", "after") ELSE [] END AS changed_attributes
+      FROM (SELECT _item_key, _item AS "before" FROM {_living(table, first)})
+      FULL JOIN (SELECT _item_key, _item AS "after" FROM {_living(table, second)}) USING (_item_key))''',
+            columns,
+            (),
+        )
+    })
+      WHERE len(changed_attributes) > 0"""
+
+
+def history(table: TableConfig, log: str) -> tuple[list[str], str]:
+    """The parameters of a macro for all changes of one item in their order, and its SQL."""
+    names = [f"key_{n}" for n, _ in enumerate(table.keys.attributes)]
+    parts = [_key_argument(a, name) for a, name in zip(table.keys.attributes, names, strict=True)]
+    item = f"(SELECT * FROM {log} WHERE item_key = {item_key_sql(table.keys, parts)})"
+    return (
+        names,
+        f"""SELECT * FROM {item} ORDER BY list_position(
+        (SELECT in_order_{table.surface}(list({CHANGE_STRUCT})) FROM {item}), event_id)""",
+    )
+
+
+def _key_argument(attribute: KeyAttribute, name: str) -> str:
+    """SQL for the canonical text of a key given in a query: B in base64, N as a number or text."""
+    return f"number(CAST({name} AS VARCHAR))" if attribute.kind == "N" else f"CAST({name} AS VARCHAR)"
+
+
+def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: str) -> str:
+    """When an attribute of an item came to have another value; `attribute` is SQL for its name.
+
+    Of an item that was first seen by a read nobody knows since when it had its value. An attribute that is not among
+    those `known` and that no image of the log has is refused.
+    """
+    place = f"'/' || replace(replace({attribute}, '~', '~0'), '/', '~1')"
+    keys = ", ".join(map(identifier, key_columns(table.keys)))
+    rows = f"""(SELECT item_key, {keys}, op, event_time, created_at_us, event_id,
+        CASE WHEN op <> 'REMOVE' THEN json_extract(new_image, {place})::VARCHAR END AS _new,
+        json_extract(old_image, {place})::VARCHAR AS _old{_streams_column(table)} FROM {log})"""
+    order = "created_at_us, coalesce(sequence_number, ''), event_id"
+    if table.surface == "kds":
+        rows = f"{rows} LEFT JOIN ({_places(table, log)}) USING (item_key, event_id)"
+        order = "coalesce(_place, 0), created_at_us, event_id"
+    refusal = f"""CASE WHEN {attribute} IS NULL OR NOT list_contains({paths(list(known))}, {attribute})
+        AND NOT EXISTS (FROM {log} WHERE NOT list_contains({paths(list(known))}, {attribute})
+          AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
+      THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
+        || coalesce({attribute}, 'NULL')) END"""
+    return f"""SELECT item_key AS _item_key, {keys}, {_shown("_from")} AS from_value, {_shown("_new")} AS to_value,
+        event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY _n) AS lasted,
+        op, event_id
+      FROM (SELECT *, CASE WHEN _n = 1 THEN _old ELSE _before END AS _from
+        FROM (SELECT *, lag(_new) OVER steps AS _before, row_number() OVER steps AS _n FROM {rows}
+          WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
+      WHERE NOT (_n = 1 AND op = 'READ') AND _from IS DISTINCT FROM _new
+        AND canonical_value(_from) IS DISTINCT FROM canonical_value(_new)
+      UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
+        WHERE _refused IS NOT NULL)"""
+
+
+def _streams_column(table: TableConfig) -> str:
+    return ", sequence_number" if table.surface == "streams" else ""
+
+
+def _places(table: TableConfig, log: str) -> str:
+    """SQL for the places of changes among those of their item, for items of which two may share an instant."""
+    shared = f"SELECT item_key FROM {log} GROUP BY item_key, created_at_us // 1000 HAVING count(*) > 1"
+    # The order is an inner query's: beside unnest it would be settled anew for each of the item's changes.
+    return f"""SELECT item_key, unnest(_ids) AS event_id, unnest(range(len(_ids))) AS _place
+      FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
+        FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
+          FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
+
+
+def _shown(value: str) -> str:
+    """SQL for a value as people read it: the text of S, N and B, plain JSON of the rest."""
+    scalar = f"coalesce(json_extract_string({value}, '/S'), json_extract_string({value}, '/B'))"
+    return f"coalesce({scalar}, number(json_extract_string({value}, '/N')), plain_json({value}))"
+
+
+def entity(columns: Sequence[str], condition: str, relation: str) -> str:
+    """The rows of a relation that are of an entity, with the columns that it has."""
+    return f"SELECT {', '.join(map(identifier, columns))} FROM {relation} WHERE {condition}"
