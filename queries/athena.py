@@ -99,8 +99,8 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
             _drop_view(place, name)
     statements = queries_of(version, sources, "athena")
     for name, query in statements.items():
-        if _is_short(name, query, QUERY_BYTES_MAX):
-            _prepare(lake, place, name, query)
+        if _is_short(name, query.sql, QUERY_BYTES_MAX):
+            _prepare(lake, place, name, query.sql)
         else:
             left_out.append(name)
             _drop_statement(lake, place, name)

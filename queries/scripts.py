@@ -54,18 +54,26 @@ def publish_duckdb(lake: Lake, version: Version) -> Made:
     sources = Sources(*(scan_sql(table) for table in (version.state, version.tail, version.log)))
     views, macros = views_of(version, sources, "duckdb"), queries_of(version, sources, "duckdb")
     statements = [f"CREATE OR REPLACE VIEW {identifier(name)} AS {view}" for name, view in views.items()]
+    for name, macro in macros.items():
+        parameters = ", ".join(macro.parameters)
+        statements.append(f"CREATE OR REPLACE MACRO {identifier(name)}({parameters}) AS TABLE {macro.sql}")
     header = _DUCKDB.format(s3=_DUCKDB_S3 if lake.is_on_s3 else "")
     _write(lake, "duckdb", header, version, statements)
     return list(views), list(macros), []
 
 
 def publish_spark(lake: Lake, version: Version, catalog: str) -> Made:
-    """Writes the table's section of views.spark.sql, over the Iceberg catalog of that name in Spark's session."""
+    """Writes the table's section of views.spark.sql, over the Iceberg catalog of that name in Spark's session.
+
+    Spark has no views with parameters: queries that take some are there as text, for `spark.sql(text, args={…})`.
+    """
     sources = Sources(*(_in_spark(catalog, table) for table in (version.state, version.tail, version.log)))
     views = views_of(version, sources, "spark")
     statements = [f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {view}" for name, view in views.items()]
-    _write(lake, "spark", _SPARK, version, statements)
-    return list(views), [], []
+    queries = queries_of(version, sources, "spark")
+    comments = [f"-- {name}: {query.sql}" for name, query in queries.items()]
+    _write(lake, "spark", _SPARK, version, statements, comments)
+    return list(views), list(queries), []
 
 
 def _in_spark(catalog: str, table: Table) -> str:
@@ -78,11 +86,14 @@ def version_of(table: Table) -> str:
     return PurePosixPath(table.metadata_location).name.removesuffix(".metadata.json")
 
 
-def _write(lake: Lake, engine: str, header: str, version: Version, statements: Sequence[str]) -> None:
+def _write(
+    lake: Lake, engine: str, header: str, version: Version, statements: Sequence[str], comments: Sequence[str] = ()
+) -> None:
     """Replaces the table's section of a file, and drops those of tables that the lake has no more."""
     uri = lake.place(layout.VIEWS[engine])
     put_new(uri, header.encode())
-    body = f"-- as of batch {version.batch} of the log\n" + "".join(f"{one};\n" for one in statements)
+    lines = [f"-- as of batch {version.batch} of the log", *(f"{one};" for one in statements), *comments]
+    body = "".join(f"{line}\n" for line in lines)
     update(uri, lambda text: _with_section(text, header, version.table.name, body, lake.config.tables))
 
 

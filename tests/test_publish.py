@@ -78,6 +78,12 @@ def test_a_plain_duckdb_reads_what_connect_reads(lake: Lake) -> None:
     assert values(con) == {"1": 2, "2": 1, "3": 1, "4": 1, "9": 9}
 
 
+def test_a_macro_for_the_history_of_an_item(lake: Lake) -> None:
+    published(lake)
+    found = plain_duckdb(lake).execute("SELECT event_id, op FROM orders_history('0', '1')").fetchall()
+    assert found == [("a0", "INSERT"), ("b0", "REMOVE")]
+
+
 def test_the_tail_says_of_each_item_touched_whether_it_is_there(lake: Lake) -> None:
     published(lake)
     tail = plain_duckdb(lake).execute(
@@ -180,6 +186,8 @@ def test_keys_of_any_kind(tmp_path: Path, kinds: tuple[KeyKind, KeyKind | None])
     take_in(lake, "2", one("c", 0, body={**later, "NewImage": ...}, eventName="REMOVE"))
     con = check_published(lake)
     assert len(con.execute("FROM orders").fetchall()) == 1
+    key = ", ".join({"S": "'a|b'", "N": "1.5", "B": "'YQ=='"}[kind] for kind in kinds if kind)
+    assert con.execute(f"SELECT event_id FROM orders_history({key})").fetchall() == [("a",), ("c",)]
 
 
 def test_items_that_are_kept_though_they_expired(tmp_path: Path) -> None:

@@ -72,3 +72,7 @@ def test_the_views_are_the_fresh_ones_and_stay_so(spark: Any, tmp_path: Path) ->
     run_script(spark, lake)  # the tables have moved on, what was published has not
     assert rows_of(spark) == expected
     assert spark.sql("SELECT count(*) FROM orders_changes").collect()[0][0] == 8
+    text = (read(lake.place("views.spark.sql")) or b"").decode()
+    (query,) = (line.partition(": ")[2] for line in text.splitlines() if line.startswith("-- orders_history: "))
+    found = spark.sql(query, args={"key_0": "0", "key_1": "1"}).collect()
+    assert [row.event_id for row in found] == ["a0", "b0"]
