@@ -105,6 +105,13 @@ def canonical_text(value_json: str) -> str:
     return msgspec.json.encode(canonical_value(msgspec.json.decode(value_json))).decode()
 
 
+def shown_value(value_json: str) -> str:
+    """A value as people read it: the text of S, N and B, plain JSON of the rest; one text for equal values."""
+    value = canonical_value(msgspec.json.decode(value_json))
+    ((kind, content),) = value.items()
+    return str(content) if kind in ("S", "N", "B") else msgspec.json.encode(plain_value(value)).decode()
+
+
 def changed_attributes(before_json: str, after_json: str) -> list[str]:
     """The names of the attributes whose values differ between two images given as JSON text, sorted."""
     before, after = msgspec.json.decode(before_json), msgspec.json.decode(after_json)

@@ -20,7 +20,14 @@ from duckdb.sqltypes import BIGINT, INTEGER, VARCHAR
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
 
-from lake.attributes import canonical_number, canonical_text, changed_attributes, encode_binary_once, plain_json
+from lake.attributes import (
+    canonical_number,
+    canonical_text,
+    changed_attributes,
+    encode_binary_once,
+    plain_json,
+    shown_value,
+)
 from lake.aws import s3_access
 from lake.changes import Change, Surface
 from lake.errors import ConfigError, LakeError
@@ -123,6 +130,7 @@ def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
         ("canonical_number", canonical_number),
         ("plain_json", plain_json),
         ("canonical_value", canonical_text),
+        ("shown_value", shown_value),
     )
     for name, function in functions:
         con.create_function(

@@ -112,7 +112,7 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
           AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
-    return f"""SELECT item_key AS _item_key, {keys}, {_shown("_from")} AS from_value, {_shown("_new")} AS to_value,
+    return f"""SELECT item_key AS _item_key, {keys}, shown_value(_from) AS from_value, shown_value(_new) AS to_value,
         event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY _n) AS lasted,
         op, event_id
       FROM (SELECT *, CASE WHEN _n = 1 THEN _old ELSE _before END AS _from
@@ -136,12 +136,6 @@ def _places(table: TableConfig, log: str) -> str:
       FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
         FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
           FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
-
-
-def _shown(value: str) -> str:
-    """SQL for a value as people read it: the text of S, N and B, plain JSON of the rest."""
-    scalar = f"coalesce(json_extract_string({value}, '/S'), json_extract_string({value}, '/B'))"
-    return f"coalesce({scalar}, number(json_extract_string({value}, '/N')), plain_json({value}))"
 
 
 def entity(columns: Sequence[str], condition: str, relation: str) -> str:
