@@ -7,7 +7,7 @@ consistent version of a table whatever jobs do meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -144,14 +144,18 @@ def ready(place: Place) -> None:
 
 
 def _ensure_database(name: str) -> None:
+    """Looked for first: a role may publish into a database that it may not make."""
     from botocore.exceptions import ClientError
 
+    glue = aws_client("glue")
     with aws_faults("make database", name):
         try:
-            aws_client("glue").create_database(DatabaseInput={"Name": name, "Description": "Views made by dynalake"})
+            glue.get_database(Name=name)
         except ClientError as fault:
-            if error_code(fault) != "AlreadyExistsException":
+            if error_code(fault) != "EntityNotFoundException":
                 raise
+            with suppress(glue.exceptions.AlreadyExistsException):
+                glue.create_database(DatabaseInput={"Name": name, "Description": "Views made by dynalake"})
 
 
 def _drop_view(place: Place, name: str) -> None:
