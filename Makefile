@@ -63,8 +63,8 @@ $(SERVERS)/.installed: tests/extra/requirements.txt
 	$(SERVERS)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
 
-# Without Node the tests of its servers skip.
+# Without Node the tests of its servers, and those in a browser, skip.
 $(NODE_SERVERS)/.installed: tests/extra/node/package.json
 	if command -v node >/dev/null && command -v npm >/dev/null; then mkdir -p $(@D) && cp $< $(@D)/ && npm install \
 	  --prefix $(@D) --silent --ignore-scripts --no-audit --no-fund --no-package-lock && touch $@ \
-	  || echo "npm could not install kinesis-local: its tests skip"; fi
+	  || echo "npm could not install what needs Node: its tests skip"; fi

@@ -21,6 +21,7 @@ from dynalake.commands import (
     publish,
     redrive,
     refresh,
+    report,
     sql,
     status,
     verify,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status,
+    init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
     dead_letters, redrive, demo,
 )  # fmt: skip
 for module in MODULES:

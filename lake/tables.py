@@ -82,6 +82,19 @@ def data_files(table: Table, column: str) -> list[LogFile]:
     return found
 
 
+def null_counts(table: Table, fields: Collection[int]) -> dict[int, int | None]:
+    """How many rows of the pinned snapshot are NULL in each of these fields; None where the manifests do not tell."""
+    found: dict[int, int | None] = dict.fromkeys(fields, 0)
+    for task in table.scan().plan_files():
+        file = task.file
+        nulls, sizes = dict(file.null_value_counts or {}), dict(file.column_sizes or {})
+        for field, count in found.items():
+            # A file that has nothing of a column is older than it.
+            told = nulls.get(field, None if field in sizes or not sizes else file.record_count)
+            found[field] = None if count is None or told is None else count + told
+    return found
+
+
 def files_sql(table: Table, files: list[str]) -> str:
     """SQL for the rows of some of a table's files, or of none."""
     return parquet_sql(files) if files else f"({empty_rows(column_types(table))})"
