@@ -28,6 +28,7 @@ from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
 from lake.tail import ensure_tail, evolve_tail, is_computed_from, source_of
 from queries.connect import connect
+from queries.since import Past, find_past
 
 ATTEMPTS_MAX = 10
 ROW_GROUP_ROWS = 100_000
@@ -37,7 +38,8 @@ ROW_GROUP_ROWS = 100_000
 class Version:
     """A table at one batch of its log: the three Iceberg tables, each at the snapshot that belongs to it.
 
-    `columns` are those of the fresh view; `is_new` says whether this run wrote the tail.
+    `columns` are those of the fresh view, `past` says since when its past is known; `is_new` whether this run wrote the
+    tail.
     """
 
     table: TableConfig
@@ -45,6 +47,7 @@ class Version:
     state: Table
     tail: Table
     log: Table
+    past: Past
     is_new: bool
     conflicts: int
 
@@ -62,6 +65,19 @@ def snapshot_of(table: Table) -> int:
     snapshot = table.current_snapshot()
     assert snapshot is not None, table.name()
     return snapshot.snapshot_id
+
+
+def past_of(lake: Lake, table: TableConfig, log: Table) -> Past:
+    """Since when a table's past is whole in the lake."""
+    return find_past(lake, table, min((file.low for file in data_files(log, "created_at_us")), default=None))
+
+
+def names_of(table: Table) -> list[str]:
+    """The columns of a table at the snapshot that it is pinned at: one that came since is not in it."""
+    snapshot = table.current_snapshot()
+    schema_id = None if snapshot is None else snapshot.schema_id
+    schema = table.schema() if schema_id is None else table.schemas()[schema_id]
+    return [field.name for field in schema.fields]
 
 
 def publishable(lake: Lake) -> list[TableConfig]:
@@ -86,7 +102,7 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
         state = load_table(catalog, layout.state_table(table.name))
         state, log = _ready(table, state, load_table(catalog, layout.log_table(table.name)))
         if tail is not None and is_computed_from(tail, source_of(state, log, table)):
-            return Version(table, columns_of(tail), state, tail, log, False, conflicts)
+            return Version(table, columns_of(tail), state, tail, log, past_of(lake, table, log), False, conflicts)
         try:
             version = _write(lake, catalog, table, tail or ensure_tail(catalog, table), memory_mb, conflicts)
         except (CommitConflict, CommitStateUnknown):
@@ -139,7 +155,7 @@ def _write(
     written = load_table(catalog, layout.tail_table(table.name))
     if written is None or not is_computed_from(written, source):
         return None
-    return Version(table, made.columns, state, written, log, True, conflicts)
+    return Version(table, made.columns, state, written, log, past_of(lake, table, log), True, conflicts)
 
 
 def _copy(con: DuckDBPyConnection, rows: str, ids: str, folder: str) -> list[tuple[str, int, int | None]]:

@@ -17,7 +17,7 @@ from lake.log import key_columns
 from lake.sql import identifier
 from lake.state import columns_of, own_columns
 from queries.fresh import view_columns
-from queries.publish import Version
+from queries.publish import Version, names_of
 
 Dialect = Literal["athena", "duckdb", "spark"]
 # These stand for the sources until the text is turned: no column has a space in its name.
@@ -65,7 +65,7 @@ def _fresh(version: Version) -> str:
     """(State without the items that the tail touched) ∪ (those of them that live)."""
     table = version.table
     present = {column.name: column for column in columns_of(version.state)}
-    there = set(version.state.schema().column_names)
+    there = set(names_of(version.state))
     state = [_from_state(column, present.get(column.name)) for column in version.columns]
     state += [
         f"s.{identifier(name)}" if name in there else f"CAST(NULL AS {kind}) AS {identifier(name)}"
@@ -86,11 +86,7 @@ def _from_state(column: Column, before: Column | None) -> str:
 
 
 def _log_columns(version: Version) -> str:
-    """Those of the pinned snapshot: a column that came since is not in it."""
-    log = version.log
-    snapshot = log.current_snapshot()
-    schema = log.schema() if snapshot is None or snapshot.schema_id is None else log.schemas()[snapshot.schema_id]
-    return ", ".join(map(identifier, schema.column_names))
+    return ", ".join(map(identifier, names_of(version.log)))
 
 
 def _parameter(name: str, dialect: Dialect) -> str:
