@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from lake import layout
 from lake.aws import aws_client, aws_faults, error_code
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
@@ -84,14 +85,18 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
 
     One after the other: where one fails, those before it stand, and the next run makes all of them again.
     """
-    from queries.published import Sources, queries_of, views_of
+    from queries.portable import Sources
+    from queries.published import queries_of, untyped_changes, views_of
 
     _ensure_database(place.database)
     sources = Sources(*map(_in_athena, (version.state, version.tail, version.log)))
     left_out: list[str] = []
     views = views_of(version, sources, "athena")
     for name, view in views.items():
-        sql = f"CREATE OR REPLACE VIEW {identifier(place.database)}.{identifier(name)} AS {view}"
+        sql = _create(place, name, view)
+        if name == layout.log_table(version.table.name) and not _is_short(name, sql, VIEW_BYTES_MAX):
+            sql = _create(place, name, untyped_changes(version, sources, "athena"))
+            left_out.append(f"{name}: typed values")
         if _is_short(name, sql, VIEW_BYTES_MAX, is_needed=name == version.table.name):
             _run(place, name, sql)
         else:
@@ -106,6 +111,10 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
             _drop_statement(lake, place, name)
     made = [name for name in views if name not in left_out]
     return made, [name for name in statements if name not in left_out], left_out
+
+
+def _create(place: Place, name: str, view: str) -> str:
+    return f"CREATE OR REPLACE VIEW {identifier(place.database)}.{identifier(name)} AS {view}"
 
 
 def _in_athena(table: Table) -> str:

@@ -18,8 +18,9 @@ from lake.lake import Lake
 from lake.sql import identifier
 from lake.store import put, put_new, update
 from lake.tables import scan_sql
+from queries.portable import Sources
 from queries.publish import Version, snapshot_of
-from queries.published import Sources, queries_of, views_of
+from queries.published import queries_of, views_of
 
 _DUCKDB = """-- The views of this lake, for DuckDB's own command line: duckdb -init views.sql
 INSTALL avro;

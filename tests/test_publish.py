@@ -27,8 +27,9 @@ from lake.lake import Lake, add_table
 from lake.layout import VIEWS
 from lake.store import put, read
 from lake.tables import scan_sql
+from queries.portable import Sources
 from queries.publish import publish_tail
-from queries.published import Sources, views_of
+from queries.published import views_of
 from queries.scripts import publish_duckdb, publish_spark
 from tests.commands import dynalake
 from tests.lakes import (
