@@ -30,8 +30,8 @@ def connect(
 
     For a table `orders` there are `orders` (current state, fresh), `orders_changes` (every change), `orders_as_of(ts)`,
     `orders_history(key…)`, `orders_transitions(attribute)`, `orders_diff(t1, t2)`, and a view for each entity.
-    `refresh()` moves on to the newest version. With `as_of`, an instant (in UTC where it names no zone), `orders` has the
-    items of then, and `orders_changes` what had happened. `memory_mb` bounds the whole process; what does not fit spills.
+    `refresh()` moves on to the newest version. With `as_of`, an instant (in UTC where it names no zone), `orders` has
+    the items of then, and `orders_changes` what had happened. `memory_mb` bounds the whole process; the rest spills.
 
         >>> con = dynalake.connect("lake")
         >>> con.sql("SELECT count(*) FROM orders").fetchall()

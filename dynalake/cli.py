@@ -17,6 +17,7 @@ from dynalake.commands import (
     demo,
     explain,
     gaps,
+    infer_entities,
     init,
     publish,
     redrive,
@@ -41,7 +42,7 @@ app = typer.Typer(
 
 MODULES = (
     init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
-    dead_letters, redrive, demo,
+    dead_letters, redrive, infer_entities, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

@@ -136,8 +136,3 @@ def _places(table: TableConfig, log: str) -> str:
       FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
         FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
           FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
-
-
-def entity(columns: Sequence[str], condition: str, relation: str) -> str:
-    """The rows of a relation that are of an entity, with the columns that it has."""
-    return f"SELECT {', '.join(map(identifier, columns))} FROM {relation} WHERE {condition}"
