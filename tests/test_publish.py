@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +88,19 @@ def test_a_macro_for_the_history_of_an_item(lake: Lake) -> None:
     published(lake)
     found = plain_duckdb(lake).execute("SELECT event_id, op FROM orders_history('0', '1')").fetchall()
     assert found == [("a0", "INSERT"), ("b0", "REMOVE")]
+
+
+def test_macros_for_the_past(lake: Lake) -> None:
+    published(lake)
+    con = plain_duckdb(lake)
+    then = "TIMESTAMP '2023-11-14 22:13:20.001'"  # START_US and a millisecond
+    assert con.execute(f"SELECT pk, v FROM orders_as_of({then}) ORDER BY 1").fetchall() == [
+        (str(i), 1) for i in range(5)
+    ]
+    with pytest.raises(duckdb.Error, match="its log begins at"):
+        con.execute("FROM orders_as_of(TIMESTAMP '2020-01-01')").fetchall()
+    assert con.execute("SELECT old_v, new_v FROM orders_changes WHERE event_id = 'b1'").fetchall() == [(1, 2)]
+    assert len(con.execute(f"FROM orders_diff({then}, TIMESTAMP '2024-01-01')").fetchall()) == 3
 
 
 def test_the_tail_says_of_each_item_touched_whether_it_is_there(lake: Lake) -> None:
