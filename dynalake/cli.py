@@ -19,6 +19,7 @@ from dynalake.commands import (
     gaps,
     infer_entities,
     init,
+    publish,
     redrive,
     refresh,
     report,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, report,
+    init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
     dead_letters, redrive, infer_entities, demo,
 )  # fmt: skip
 for module in MODULES:

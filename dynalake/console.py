@@ -170,6 +170,8 @@ def cell_text(value: Any) -> str:
     """A value in a table for people."""
     if value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     plain = plain_value(value)

@@ -25,6 +25,7 @@ OURS = {
     ITEM_KEY: "VARCHAR", HASH_KEY: "VARCHAR", ITEM: "VARCHAR", "_created_at_us": "BIGINT", "_op": "VARCHAR",
     "_rescued": "VARCHAR", "_expired_at": "TIMESTAMP",
 }  # fmt: skip
+IS_LIVE = "_is_live"  # ours in the published tail, beside the columns of the state
 # SQL over our columns of an item's last change: whether the state holds the item. What a table's TTL policy keeps has
 # a time of expiry (`lake.current`); else a REMOVE leaves nothing.
 LIVES = "(_op <> 'REMOVE' OR _expired_at IS NOT NULL)"
@@ -95,7 +96,7 @@ def plan_columns(present: Sequence[Column], seen: Iterable[Seen]) -> list[Column
         if one.kind in KINDS and one.kind != "NULL":
             by_attribute[one.attribute].append(one)
     columns = [_widened(column, by_attribute.pop(column.attribute, [])) for column in present]
-    taken = {*OURS, *_RESERVED, *(column.name for column in columns)}
+    taken = {*OURS, IS_LIVE, *_RESERVED, *(column.name for column in columns)}
     counts = {attribute: sum(one.count for one in by_attribute[attribute]) for attribute in by_attribute}
     frequent = sorted(counts, key=lambda attribute: (-counts[attribute], attribute))
     for attribute in sorted(frequent[: COLUMNS_MAX - len(columns)]):
