@@ -296,10 +296,11 @@ def _show_what_happened(
 
 def _verify(lake: Lake, table: TableConfig, stages: _Stages) -> None:
     """Reads DynamoDB and the lake, and nothing else. Raises LakeError where they differ."""
-    from dynalake.commands.verify import tell
+    from dynalake.commands.verify import keep, tell
     from lake.dynamodb import DynamoDB
     from proof.verify import Settings, verify
 
     with stages.time("verify"):
         report = verify(lake, table, DynamoDB(), Settings(wait_seconds=0, memory_mb=MEMORY_MB))
+    keep(lake, table, report)
     tell(table, report)
