@@ -10,7 +10,7 @@ SERVERS := .venv-servers
 NODE_SERVERS := .node-servers
 INSTALLED := $(VENV)/.installed
 PACKAGES := lake ingest compaction queries proof standin dynalake
-PYTHON_FILES := $(PACKAGES) tests $(wildcard benchmarks)
+PYTHON_FILES := $(PACKAGES) tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extra lint format faults property bench clean
@@ -48,6 +48,7 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python -m benchmarks.backfill --items $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.capture --records $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.proof --items $$(($(RECORDS) / 5))
+	$(BIN)/python -m benchmarks.queries --items $$(($(RECORDS) * 4))
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
 	rm -rf .venv .venv-servers .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -17,7 +17,9 @@ from dynalake.commands import (
     demo,
     explain,
     gaps,
+    infer_entities,
     init,
+    publish,
     redrive,
     refresh,
     report,
@@ -39,8 +41,8 @@ app = typer.Typer(
 )
 
 MODULES = (
-    init, add_table, consume, backfill, compact, refresh, watch, sql, verify, gaps, explain, status, report,
-    dead_letters, redrive, demo,
+    init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
+    dead_letters, redrive, infer_entities, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -33,6 +33,8 @@ Memory = Annotated[int, typer.Option(help="Memory that the job may take, in MB."
 RcuMax = Annotated[
     float | None, typer.Option(help="Read capacity units a second that are taken at most.", min=1.0, show_default=False)
 ]
+_ONE_LINE = json.JSONEncoder(default=str, ensure_ascii=False)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
 
 
@@ -119,7 +121,9 @@ def clock() -> str:
     return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+def print_rows(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None, file: IO[str] | None = None
+) -> None:
     """A table on the terminal: numbers to the right, nothing cut off in a pipe."""
     table = Table(header_style="bold")
     rows = [list(row) for row in rows]
@@ -127,8 +131,9 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], title: str |
         numeric = bool(rows) and all(_is_number(row[n]) or row[n] is None for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))  # not as markup: it is data
-    console = Console() if sys.stdout.isatty() else Console(width=max(200, 24 * len(names)))
+        table.add_row(*(Text(cell_text(value)) for value in row))  # not as markup: it is data
+    file = file or sys.stdout
+    console = Console(file=file) if file.isatty() else Console(file=file, width=max(200, 24 * len(names)))
     if title:
         console.print(Text(title), style="bold")
     console.print(table)
@@ -161,10 +166,22 @@ def in_words(counts: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in names if counts.get(name))
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value in a table for people."""
     if value is None or value == ():
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(plain_value(value))
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    plain = plain_value(value)
+    text = _ONE_LINE.encode(plain) if isinstance(plain, list | dict) else str(plain)
+    return _CONTROL.sub(written_out, text)
+
+
+def written_out(match: re.Match[str]) -> str:
+    """A character as it is written, not as a terminal takes it."""
+    return match[0].encode("unicode_escape").decode()
 
 
 def _is_number(value: Any) -> bool:
@@ -172,19 +189,41 @@ def _is_number(value: Any) -> bool:
 
 
 def plain_value(value: Any) -> Any:
-    """A value of a query as text formats can have it: binary in base64, no number as text."""
+    """A value of a query as text formats can have it: binary in base64, decimals with all their digits as text."""
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, timedelta):
+        return interval_text(0, 0, value // timedelta(microseconds=1))
     if isinstance(value, dict):
-        return {name: plain_value(inner) for name, inner in value.items()}
-    return [plain_value(element) for element in value] if isinstance(value, list) else value
+        return {str(plain_value(name)): plain_value(inner) for name, inner in value.items()}
+    return [plain_value(element) for element in value] if isinstance(value, list | tuple) else value
 
 
-def csv_value(value: Any) -> Any:
-    """A value of a query in a CSV file: lists and structs as JSON, booleans as words."""
+def interval_text(months: int, days: int, us: int) -> str:
+    """A span of time as DuckDB reads it; what is more than a day of `us` is told in days, too."""
+    sign, us = ("-" if us < 0 else ""), abs(us)
+    days += (-1 if sign else 1) * (us // 86_400_000_000)
+    seconds, fraction = divmod(us % 86_400_000_000, 1_000_000)
+    told = [f"{n} {unit}{'' if abs(n) == 1 else 's'}" for n, unit in ((months, "month"), (days, "day")) if n]
+    if us % 86_400_000_000 or not told:
+        clock = f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        told.append(clock + (f".{fraction:06}" if fraction else ""))
+    return " ".join(told)
+
+
+def csv_text(value: Any) -> str:
+    """A value of a query in a CSV file: lists and structs as JSON, booleans as words, NULL as nothing."""
+    if value is None:
+        return ""
     plain = plain_value(value)
-    if isinstance(plain, bool | list | dict):
-        return json.dumps(plain, default=str, ensure_ascii=False)
-    return plain
+    text = _ONE_LINE.encode(plain) if isinstance(plain, bool | list | dict) else str(plain)
+    is_plain = text and text == text.strip() and "," not in text and '"' not in text
+    if is_plain and "\n" not in text and "\r" not in text:
+        return text
+    return '"' + text.replace('"', '""') + '"'

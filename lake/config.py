@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lake.changes import Surface, Ttl
+from lake.entities import RESERVED, Entity, entities_text, parse_entities
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
 from lake.layout import lake_name
@@ -19,7 +20,17 @@ FORMAT = 1
 BUCKETS_MAX = 4096
 MASK_SECRET = "env:DYNALAKE_MASK_SECRET"  # where the secret is, unless lake.toml says otherwise
 _LAKE_SETTINGS = {"format", "catalog", "masks", "poison", "tables"}
-_TABLE_SETTINGS = {"dynamodb_name", "hash_key", "range_key", "surface", "buckets", "ttl", "masked_keys", "masks"}
+_TABLE_SETTINGS = {
+    "dynamodb_name",
+    "hash_key",
+    "range_key",
+    "surface",
+    "buckets",
+    "ttl",
+    "masked_keys",
+    "masks",
+    "entities",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class TableConfig:
     buckets: int = 16
     ttl: Ttl = "delete"
     masks: tuple[Mask, ...] = ()
+    entities: tuple[Entity, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -52,6 +64,10 @@ class LakeConfig:
     catalog: Mapping[str, str] = field(default_factory=dict)  # none: the file catalog.db in the lake's folder
     mask_secret: str = MASK_SECRET
     poison_queue_url: str | None = None
+
+    @property
+    def entity_views(self) -> set[str]:
+        return {entity.view(table.name) for table in self.tables.values() for entity in table.entities}
 
     @property
     def has_masks(self) -> bool:
@@ -99,9 +115,25 @@ def parse_config(text: str, where: str) -> LakeConfig:
                 "read", f"{where} [tables.{name}]", expected="a name and a DynamoDB table of its own",
                 got=f"those of [tables.{clashes[0]}]", remedy="Rename or remove one of them",
             )  # fmt: skip
+    _refuse_clashes(found, where)
     catalog = _catalog(document.get("catalog", {}), f"{where} [catalog]")
     secret = _setting(document, "masks", "secret", where) or MASK_SECRET
     return LakeConfig(found, catalog, secret, _setting(document, "poison", "queue_url", where))
+
+
+def _refuse_clashes(tables: Mapping[str, TableConfig], where: str) -> None:
+    """No entity's view has the name of another view, of whatever table."""
+    taken = {name: f"the table {name}" for name in tables}
+    taken |= {f"{name}_{suffix}": f"a view of the table {name}" for name in tables for suffix in RESERVED}
+    for name, table in tables.items():
+        for entity in table.entities:
+            view = entity.view(name)
+            if view in taken:
+                raise ConfigError(
+                    "read", f"{where} [tables.{name}.entities.{entity.name}]", expected="a view of its own",
+                    got=f"{view}, which is {taken[view]}", remedy="Rename the entity",
+                )  # fmt: skip
+            taken[view] = f"the entity {entity.name} of the table {name}"
 
 
 def _setting(document: Mapping[str, Any], section: str, name: str, where: str) -> str | None:
@@ -146,7 +178,8 @@ def _table(name: str, section: Any, where: str) -> TableConfig:
         raise ConfigError("read", place, expected="two attributes as hash key and range key", got=f"{hash_key!r} twice")
     masks = parse_masks(section.get("masks", {}), keys, place)
     _require_masked_keys(section.get("masked_keys", []), masked_keys(masks, keys), place)
-    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets, ttl, masks)
+    entities = parse_entities(section.get("entities", {}), keys, place)
+    return TableConfig(name, str(section.get("dynamodb_name", name)), keys, surface, buckets, ttl, masks, entities)
 
 
 def _require_masked_keys(said: Any, masked: list[str], place: str) -> None:
@@ -189,7 +222,7 @@ def table_section(table: TableConfig) -> str:
     if table.masks:
         lines.append(f"\n[tables.{table.name}.masks]")
         lines += [f"{_text(mask.text)} = {_text(mask.action)}" for mask in table.masks]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + entities_text(table.name, table.entities)
 
 
 def _text(value: str) -> str:

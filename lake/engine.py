@@ -158,7 +158,10 @@ _NO_KEY = ItemKey(("",))
 
 
 def _each(function: Any) -> Any:
-    """A vectorised form of a text function; what it refuses, and NULL, become NULL."""
+    """A vectorised form of a text function; what it refuses, and NULL, become NULL.
+
+    Not to be called within coalesce(), but in a CASE: of what is its last argument DuckDB frees the text too early.
+    """
 
     def apply(texts: pa.ChunkedArray) -> pa.Array:
         return pa.array([_or_none(function, text) for text in texts.to_pylist()], pa.string())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lake import layout
 from lake.config import LakeConfig, TableConfig, new_config_text, parse_config, table_section
+from lake.entities import Entity, entities_text
 from lake.errors import ConfigError
 from lake.store import is_s3, list_objects, put_new, read, update
 
@@ -128,7 +130,7 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     got=f"one with {' '.join(map(str, other.keys.attributes))} on {other.surface}",
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
-        name = layout.lake_name(table.dynamodb_name, set(present.tables))
+        name = layout.lake_name(table.dynamodb_name, set(present.tables) | present.entity_views)
         whole = text + table_section(replace(table, name=name))
         parse_config(whole, lake.place(layout.CONFIG))  # before it is written
         return whole
@@ -141,6 +143,30 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
             remedy="See to the permissions of the lake's folder",
         ) from fault  # fmt: skip
     return open_lake(lake.uri)
+
+
+def add_entities(lake: Lake, name: str, entities: Sequence[Entity]) -> tuple[Lake, list[Entity]]:
+    """Declares entities of a table; gives those that were new. One of a name that is there already stays as it is.
+
+    Raises ConfigError.
+    """
+    added: list[Entity] = []
+
+    def appended(text: str) -> str:
+        present = {one.name for one in parse_config(text, lake.place(layout.CONFIG)).table(name).entities}
+        added[:] = [one for one in entities if one.name not in present]
+        whole = text.rstrip("\n") + "\n" + entities_text(name, added) if added else text
+        parse_config(whole, lake.place(layout.CONFIG))  # before it is written
+        return whole
+
+    try:
+        update(lake.place(layout.CONFIG), appended)
+    except OSError as fault:
+        raise ConfigError(
+            "add entities to", name, expected="a lake that may be written to", got=str(fault),
+            remedy="See to the permissions of the lake's folder",
+        ) from fault  # fmt: skip
+    return open_lake(lake.uri), added
 
 
 def _root(uri: str | os.PathLike[str]) -> str:

@@ -14,7 +14,10 @@ redrives/<digest>.json             the record of it: which letters, batches and 
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 proofs/<table>/<time>-<n>.json     what a run of verify found
 exports/<table>/<export>.json      the window of an export that was backfilled from
-warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger
+warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger, and where published
+                                   <table>_tail
+…/metadata/version-hint.text       which version of a table was published, for readers that know no catalog
+views.sql, views.spark.sql         the published views, for DuckDB's own command line and for Spark
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from datetime import UTC, datetime
 CONFIG = "lake.toml"
 CATALOG = "catalog.db"
 MASKS_CHECK = "masks.check"
+VIEWS = {"duckdb": "views.sql", "spark": "views.spark.sql"}
 RAW = "raw"
 DEAD_LETTERS = "dead_letters"
 REDRIVES = "redrives"
@@ -77,6 +81,15 @@ def state_table(table: str) -> str:
 
 def ledger_table(table: str) -> str:
     return f"{table}_ledger"
+
+
+def tail_table(table: str) -> str:
+    return f"{table}_tail"
+
+
+def version_hint(location: str) -> str:
+    """Where readers without a catalog look for a table's version, given where the table lies."""
+    return f"{location}/metadata/version-hint.text"
 
 
 def dead_letter_path(table: str | None, uri: str, etag: str) -> str:

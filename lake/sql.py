@@ -8,12 +8,12 @@ from lake.keys import KeyAttribute, KeySchema
 
 # Numbers as DynamoDB writes them are canonical, and those of other sources may end in zeros; only the rest is worth a
 # call into Python. (A macro of the whole rule is bound anew for every column: seconds for some dozens of numbers.)
-_CANONICAL = r"0|-?[1-9][0-9]{0,37}|-?[1-9][0-9]*\.[0-9]{0,37}[1-9]|-?0\.[0-9]{0,37}[1-9]"
+CANONICAL_NUMBER = r"0|-?[1-9][0-9]{0,37}|-?[1-9][0-9]*\.[0-9]{0,37}[1-9]|-?0\.[0-9]{0,37}[1-9]"
 _WITH_ZEROS = r"-?(0|[1-9][0-9]{0,37})\.[0-9]{0,37}"
 _BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 MACROS = (
     f"""CREATE OR REPLACE MACRO number(t) AS
-        CASE WHEN regexp_full_match(t, '{_CANONICAL}') THEN t
+        CASE WHEN regexp_full_match(t, '{CANONICAL_NUMBER}') THEN t
         WHEN regexp_full_match(t, '{_WITH_ZEROS}') AND regexp_matches(t, '[1-9]') THEN rtrim(rtrim(t, '0'), '.')
         ELSE canonical_number(t) END""",
     r"CREATE OR REPLACE MACRO key_head(t) AS replace(replace(t, '\', '\\'), '|', '\|') || '|'",
@@ -46,6 +46,16 @@ def empty_rows(columns: Mapping[str, str]) -> str:
     return (
         "SELECT " + ", ".join(f"NULL::{kind} AS {identifier(name)}" for name, kind in columns.items()) + " WHERE false"
     )
+
+
+def refusing(rows: str, refusal: str, columns: Mapping[str, str]) -> str:
+    """SQL for the same rows, that fails where `refusal` (SQL for a text) does so rather than being NULL.
+
+    Each of the columns, given with its type, hangs on the refusal: what a condition rules out unseen is never run.
+    """
+    values = ", ".join(f"CAST(_refused AS {kind}) AS {identifier(name)}" for name, kind in columns.items())
+    return f"""({rows}) UNION ALL BY NAME
+      (SELECT {values} FROM (SELECT {refusal} AS _refused) WHERE _refused IS NOT NULL)"""
 
 
 def pointer(*names: str) -> str:

@@ -28,6 +28,7 @@ from lake.catalog import create_table
 from lake.columns import (
     DECIMAL_DIGITS,
     HASH_KEY,
+    IS_LIVE,
     OURS,
     Column,
     changed_types,
@@ -44,7 +45,7 @@ COLUMNS = "dynalake.columns"
 LINEAGE = "dynalake.lineage"  # the log that the state was made from
 TTL = "dynalake.ttl"  # the policy that it was made under
 BUCKET_FIELD_ID = 1000
-_TYPES: dict[str, IcebergType] = {
+ICEBERG_TYPES: dict[str, IcebergType] = {
     "VARCHAR": StringType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "BOOLEAN": BooleanType(),
     "BLOB": BinaryType(), "TIMESTAMP": TimestampType(),
 }  # fmt: skip
@@ -64,7 +65,7 @@ def ensure_state(catalog: Catalog, table: TableConfig) -> Table:
     """The current state of a table, made where there is none yet, with the key's columns."""
     columns = key_state_columns(table.keys)
     fields = [
-        NestedField(n, name, _TYPES[kind], required=False)
+        NestedField(n, name, ICEBERG_TYPES[kind], required=False)
         for n, (name, kind) in enumerate(own_columns(table).items(), 1)
     ]
     for column in columns:
@@ -92,7 +93,7 @@ def is_made_from(state: Table, log: Table, table: TableConfig) -> bool:
     """
     is_of_this_log = state.properties.get(LINEAGE, lineage(log)) == lineage(log)
     is_of_this_policy = state.properties.get(TTL, "delete") == table.ttl  # before there were policies: delete
-    return is_of_this_log and is_of_this_policy and not any(c.name in OURS for c in _stored_columns(state))
+    return is_of_this_log and is_of_this_policy and not any(_is_ours(c.name) for c in _stored_columns(state))
 
 
 def covered_batch(state: Table | None, log: Table | None, table: TableConfig) -> int:
@@ -105,11 +106,15 @@ def covered_batch(state: Table | None, log: Table | None, table: TableConfig) ->
 def columns_of(state: Table) -> list[Column]:
     """The typed columns. One with a name that has become ours since gets another, at the next refresh."""
     columns = _stored_columns(state)
-    taken = {*OURS, *(column.name for column in columns)}
+    taken = {*OURS, IS_LIVE, *(column.name for column in columns)}
     return [
-        replace(column, name=unique_name(sql_name(column.attribute), taken)) if column.name in OURS else column
+        replace(column, name=unique_name(sql_name(column.attribute), taken)) if _is_ours(column.name) else column
         for column in columns
     ]
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name == IS_LIVE
 
 
 def _stored_columns(state: Table) -> list[Column]:
@@ -127,7 +132,7 @@ def iceberg_type(column: Column) -> IcebergType:
     if column.scalar_type.startswith("DECIMAL"):
         scalar: IcebergType = DecimalType(DECIMAL_DIGITS, column.scale)
     else:
-        scalar = _TYPES[column.scalar_type]
+        scalar = ICEBERG_TYPES[column.scalar_type]
     # pyiceberg gives the real element id when the column is added
     return ListType(element_id=0, element_type=scalar, element_required=False) if column.element_kind else scalar
 
@@ -142,7 +147,7 @@ def evolve(
     ours = own_columns(table)
     present = transaction.table_metadata.schema().fields
     gone = {column.name for column in changed_types(before, after)}
-    gone |= {field.name for field in present if field.name in ours and field.doc}  # of an attribute, as its doc says
+    gone |= {field.name for field in present if _is_ours(field.name) and field.doc}  # of an attribute, as its doc says
     if gone:
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for name in sorted(gone):
@@ -151,7 +156,7 @@ def evolve(
     with transaction.update_schema() as update:
         for name, kind in ours.items():
             if name not in known:
-                update.add_column((name,), _TYPES[kind])
+                update.add_column((name,), ICEBERG_TYPES[kind])
         for column in after:
             if column.name not in known:
                 update.add_column((column.name,), iceberg_type(column), doc=column.attribute)

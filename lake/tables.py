@@ -144,12 +144,12 @@ class Output:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def entries(self, metadata: TableMetadata, written: Sequence[tuple[str, int, int]]) -> list[DataFile]:
+    def entries(self, metadata: TableMetadata, written: Sequence[tuple[str, int, int | None]]) -> list[DataFile]:
         """Manifest entries for files (path, bytes, partition) that are then where readers find them."""
         with ThreadPoolExecutor(UPLOADS_MAX) as pool:
             return list(pool.map(lambda one: self._entry(metadata, *one), written))
 
-    def _entry(self, metadata: TableMetadata, path: str, size: int, partition: int) -> DataFile:
+    def _entry(self, metadata: TableMetadata, path: str, size: int, partition: int | None) -> DataFile:
         location = path
         if self._scratch is not None:
             location = f"{self.place}/{Path(path).relative_to(self._scratch)}"

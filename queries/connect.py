@@ -21,6 +21,7 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation, StatementType
 
 from lake.catalog import open_catalog
 from lake.engine import connect_engine, engine_faults, use_s3
+from lake.entities import Entity
 from lake.errors import LakeError
 from lake.lake import Lake
 from lake.log import ensure_ledger, open_log
@@ -28,7 +29,8 @@ from lake.sql import identifier, literal
 from lake.state import ensure_state
 from lake.tables import data_files, scan_sql
 from queries import views
-from queries.fresh import INNER, Pinned, Prepared, prepare
+from queries.entities import entity_columns, entity_sql
+from queries.fresh import INNER, Pinned, Prepared, prepare, view_columns
 from queries.since import Past, find_past, moment_sql, until_sql
 
 _OURS = "current state, by dynalake"
@@ -207,7 +209,11 @@ class LakeConnection:
         """For each view and macro of a table what follows its `CREATE`."""
         table, name = pinned.table, pinned.table.name
         first, second = '"the first moment"', '"the second moment"'
-        return {
+        entities: dict[str, Callable[[], str]] = {
+            f"{name}_{one.name}": lambda one=one: self._entity(pinned, one)  # type: ignore[misc]
+            for one in table.entities
+        }
+        return entities | {
             name: lambda: _view(name, self._current(pinned)),
             f"{name}_changes": lambda: _view(f"{name}_changes", self._changes(pinned)),
             f"{name}_ledger": lambda: _view(f"{name}_ledger", f"FROM {scan_sql(pinned.ledger)}"),
@@ -237,6 +243,13 @@ class LakeConnection:
         names = [name for name, *_ in self.con.execute(f"DESCRIBE FROM {log}").fetchall()]
         return views.changes(columns, log, names)
 
+    def _entity(self, pinned: Pinned, entity: Entity) -> str:
+        table, columns = pinned.table, self.prepared(pinned.table.name).columns
+        self._make(table.name)
+        relation = identifier(table.name)
+        own = entity_columns(self.con, relation, entity, table.keys, columns)
+        return _view(f"{table.name}_{entity.name}", entity_sql(entity, columns, own, relation))
+
     def _attributes(self, pinned: Pinned) -> list[str]:
         return [column.attribute for column in self.prepared(pinned.table.name).columns]
 
@@ -244,7 +257,7 @@ class LakeConnection:
         table, moment = pinned.table, moment_sql(given)
         past, columns = self.past(table.name), self.prepared(table.name).columns
         rows = views.as_of(table, columns, past.changes_sql(pinned.changes, moment))
-        return past.guarded(rows, moment, table.name)
+        return past.guarded(rows, view_columns(table, columns), moment, table.name)
 
     def _diff(self, pinned: Pinned, first: str, second: str) -> str:
         table, past = pinned.table, self.past(pinned.table.name)
@@ -252,7 +265,7 @@ class LakeConnection:
         keys = self.prepared(table.name).columns[: len(table.keys.attributes)]
         rows = views.diff(table, keys, *(past.changes_sql(pinned.changes, moment) for moment in moments))
         for moment in moments:
-            rows = past.guarded(rows, moment, table.name)
+            rows = past.guarded(rows, views.difference_types(keys), moment, table.name)
         return rows
 
 

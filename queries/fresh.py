@@ -61,17 +61,17 @@ class Prepared:
     def select(self) -> str:
         """SQL for the rows of the view `orders`."""
         table = self.pinned.table
-        types = own_columns(table) | {column.name: column.sql_type for column in self.columns}
-        order = ", ".join(map(identifier, view_columns(table, self.columns)))
+        types = view_columns(table, self.columns)
+        order = ", ".join(map(identifier, types))
         # What is first is read by a query that needs no column, such as count(*): it shall cost nothing.
         parts = (f"({empty_rows(types)})", self.base, self.fresh)
         rows = " UNION ALL BY NAME ".join(f"SELECT 1::TINYINT AS _row, * FROM {part}" for part in parts)
         return f"SELECT {order} FROM ({rows})"
 
 
-def view_columns(table: TableConfig, columns: Sequence[Column]) -> list[str]:
-    """The columns of `orders` in their order."""
-    return [column.name for column in columns] + list(own_columns(table))
+def view_columns(table: TableConfig, columns: Sequence[Column]) -> dict[str, str]:
+    """The columns of `orders` in their order, with their types."""
+    return {column.name: column.sql_type for column in columns} | own_columns(table)
 
 
 def prepare(con: DuckDBPyConnection, pinned: Pinned, scratch: str) -> Prepared:

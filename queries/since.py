@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -19,7 +20,7 @@ from lake import layout
 from lake.config import TableConfig
 from lake.errors import LakeError
 from lake.lake import Lake
-from lake.sql import literal
+from lake.sql import literal, refusing
 from lake.store import list_objects, read
 
 SECOND_US = 1_000_000
@@ -72,15 +73,14 @@ class Past:
             conditions.append(f"NOT ({is_of_it}{ends_later})")
         return f"(SELECT * FROM {changes} WHERE {' AND '.join(conditions)})"
 
-    def guarded(self, rows: str, moment: str, table: str) -> str:
-        """SQL for the same rows, that fails with the reason where the instant cannot be asked for."""
+    def guarded(self, rows: str, columns: Mapping[str, str], moment: str, table: str) -> str:
+        """SQL for the same rows, of these columns and types, that fails where the instant cannot be asked for."""
         first = f"{self.since_us}::BIGINT" if self.since_us < math.inf else "NULL"
         refusal = literal(f"{table} as of ")
         reason = literal(f": the past of {table} is not known then, for {self.reason}")
-        return f"""({rows}) UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT CASE
-          WHEN coalesce(epoch_us({moment}) < {first}, true)
-          THEN error({refusal} || coalesce(CAST({moment} AS VARCHAR), 'NULL') || {reason}) END AS _refused)
-          WHERE _refused IS NOT NULL)"""
+        refusal = f"""CASE WHEN coalesce(epoch_us({moment}) < {first}, true)
+          THEN error({refusal} || coalesce(CAST({moment} AS VARCHAR), 'NULL') || {reason}) END"""
+        return refusing(rows, refusal, columns)
 
 
 def moment_sql(given: str) -> str:

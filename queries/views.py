@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lake.columns import LIVES, Column
 from lake.config import TableConfig
@@ -12,8 +12,20 @@ from lake.keys import KeyAttribute
 from lake.layout import unique_name
 from lake.log import key_columns
 from lake.projection import projected, text_pointer, typed
-from lake.sql import identifier, item_key_sql, literal, paths
+from lake.sql import CANONICAL_NUMBER, identifier, item_key_sql, literal, paths, refusing
 from lake.state import own_columns
+
+# What queries name within themselves holds a space: a key may be named in any other way.
+_OLD, _NEW, _FROM, _STEP, _PLACE = '"the old"', '"the new"', '"the from"', '"the step"', '"the place"'
+_BEFORE, _AFTER, _CHANGED = '"image before"', '"image after"', '"what changed"'
+_TRANSITION = {
+    "_item_key": "VARCHAR", "from_value": "VARCHAR", "to_value": "VARCHAR", "changed_at": "TIMESTAMP",
+    "lasted": "INTERVAL", "op": "VARCHAR", "event_id": "VARCHAR",
+}  # fmt: skip
+_DIFFERENCE = {
+    "_item_key": "VARCHAR", "difference": "VARCHAR", "changed_attributes": "VARCHAR[]", "before": "VARCHAR",
+    "after": "VARCHAR",
+}  # fmt: skip
 
 
 def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> str:
@@ -23,9 +35,9 @@ def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> 
     """
     texts, values = [], []
     for n, (prefix, column, name) in enumerate(change_columns(columns, log_columns)):
-        place = literal(text_pointer(column))
-        texts.append(f"json_extract_string({prefix}_image, {place}) AS _v{n}")
-        values.append(f"{typed(column, f'_v{n}')} AS {identifier(name)}")
+        place, text = literal(text_pointer(column)), identifier(f"text {n}")
+        texts.append(f"json_extract_string({prefix}_image, {place}) AS {text}")
+        values.append(f"{typed(column, text)} AS {identifier(name)}")
     ours = ", ".join(map(identifier, log_columns))
     return f"SELECT {', '.join([ours, *values])} FROM (SELECT {', '.join([ours, *texts])} FROM {log})"
 
@@ -57,22 +69,38 @@ def diff(table: TableConfig, columns: Sequence[Column], first: str, second: str)
 
     `columns` are those of the key. Images that are the same but for their spelling are no difference.
     """
-    keys = ", ".join(identifier(column.name) for column in columns)
-    return f"""SELECT _item_key, {keys}, difference, changed_attributes, "before", "after" FROM ({
-        projected(
-            f'''(
-      SELECT *, coalesce("after", "before") AS _item,
-        CASE WHEN "before" IS NULL THEN 'added' WHEN "after" IS NULL THEN 'removed' ELSE 'changed' END AS difference,
-        CASE WHEN "before" IS NULL THEN list_sort(json_keys("after"))
-          WHEN "after" IS NULL THEN list_sort(json_keys("before"))
-          WHEN "before" <> "after" THEN changed_attributes("before", "after") ELSE [] END AS changed_attributes
-      FROM (SELECT _item_key, _item AS "before" FROM {_living(table, first)})
-      FULL JOIN (SELECT _item_key, _item AS "after" FROM {_living(table, second)}) USING (_item_key))''',
-            columns,
-            (),
-        )
-    })
-      WHERE len(changed_attributes) > 0"""
+    names = [column.name for column in columns]
+    both = f"""(SELECT *, coalesce({_AFTER}, {_BEFORE}) AS _item
+      FROM (SELECT _item_key, _item AS {_BEFORE} FROM {_living(table, first)})
+      FULL JOIN (SELECT _item_key, _item AS {_AFTER} FROM {_living(table, second)}) USING (_item_key))"""
+    return f"""SELECT _item_key, {_aliased(names, _DIFFERENCE)},
+        CASE WHEN {_BEFORE} IS NULL THEN 'added' WHEN {_AFTER} IS NULL THEN 'removed' ELSE 'changed' END AS difference,
+        {_CHANGED} AS changed_attributes, {_BEFORE} AS "before", {_AFTER} AS "after"
+      FROM (SELECT *, CASE WHEN {_BEFORE} IS NULL THEN list_sort(json_keys({_AFTER}))
+          WHEN {_AFTER} IS NULL THEN list_sort(json_keys({_BEFORE}))
+          WHEN {_BEFORE} <> {_AFTER} THEN changed_attributes({_BEFORE}, {_AFTER}) ELSE [] END AS {_CHANGED}
+        FROM ({projected(both, columns, ())}))
+      WHERE len({_CHANGED}) > 0"""
+
+
+def difference_types(columns: Sequence[Column]) -> dict[str, str]:
+    """The columns of a difference and their types; `columns` are those of the key."""
+    names = _beside([column.name for column in columns], _DIFFERENCE)
+    return _DIFFERENCE | {name: column.sql_type for name, column in zip(names, columns, strict=True)}
+
+
+def _beside(keys: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Names for the columns of a key that are none of the `others` of a view."""
+    taken, names = set(others), []
+    for key in keys:
+        names.append(unique_name(key, taken))
+        taken.add(names[-1])
+    return names
+
+
+def _aliased(keys: Sequence[str], others: Iterable[str]) -> str:
+    names = zip(keys, _beside(keys, others), strict=True)
+    return ", ".join(f"{identifier(key)} AS {identifier(name)}" for key, name in names)
 
 
 def history(table: TableConfig, log: str) -> tuple[list[str], str]:
@@ -99,45 +127,60 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
     those `known` and that no image of the log has is refused.
     """
     place = f"'/' || replace(replace({attribute}, '~', '~0'), '/', '~1')"
-    keys = ", ".join(map(identifier, key_columns(table.keys)))
-    rows = f"""(SELECT item_key, {keys}, op, event_time, created_at_us, event_id,
-        CASE WHEN op <> 'REMOVE' THEN json_extract(new_image, {place})::VARCHAR END AS _new,
-        json_extract(old_image, {place})::VARCHAR AS _old{_streams_column(table)} FROM {log})"""
+    keys = key_columns(table.keys)
+    number = ", sequence_number" if table.surface == "streams" else ""
+    rows = f"""(SELECT item_key, {", ".join(map(identifier, keys))}, op, event_time, created_at_us, event_id,
+        CASE WHEN op <> 'REMOVE' THEN json_extract(new_image, {place})::VARCHAR END AS {_NEW},
+        json_extract(old_image, {place})::VARCHAR AS {_OLD}{number} FROM {log})"""
     order = "created_at_us, coalesce(sequence_number, ''), event_id"
     if table.surface == "kds":
         rows = f"{rows} LEFT JOIN ({_places(table, log)}) USING (item_key, event_id)"
-        order = "coalesce(_place, 0), created_at_us, event_id"
+        order = f"coalesce({_PLACE}, 0), created_at_us, event_id"
     refusal = f"""CASE WHEN {attribute} IS NULL OR NOT list_contains({paths(list(known))}, {attribute})
         AND NOT EXISTS (FROM {log} WHERE NOT list_contains({paths(list(known))}, {attribute})
           AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
-    return f"""SELECT item_key AS _item_key, {keys}, shown_value(_from) AS from_value, shown_value(_new) AS to_value,
-        event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY _n) AS lasted,
+    found = f"""SELECT item_key AS _item_key, {_aliased(keys, _TRANSITION)},
+        {_shown(_FROM)} AS from_value, {_shown(_NEW)} AS to_value,
+        event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY {_STEP}) AS lasted,
         op, event_id
-      FROM (SELECT *, CASE WHEN _n = 1 THEN _old ELSE _before END AS _from
-        FROM (SELECT *, lag(_new) OVER steps AS _before, row_number() OVER steps AS _n FROM {rows}
+      FROM (SELECT * REPLACE (CASE WHEN {_STEP} = 1 THEN {_OLD} ELSE {_FROM} END AS {_FROM})
+        FROM (SELECT *, lag({_NEW}) OVER steps AS {_FROM}, row_number() OVER steps AS {_STEP} FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
-      WHERE NOT (_n = 1 AND op = 'READ') AND _from IS DISTINCT FROM _new
-        AND canonical_value(_from) IS DISTINCT FROM canonical_value(_new)
-      UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
-        WHERE _refused IS NOT NULL)"""
-
-
-def _streams_column(table: TableConfig) -> str:
-    return ", sequence_number" if table.surface == "streams" else ""
+      WHERE NOT ({_STEP} = 1 AND op = 'READ') AND {_FROM} IS DISTINCT FROM {_NEW}
+        AND {_differ(_FROM, _NEW)}"""
+    types = ["BLOB" if one.kind == "B" else "VARCHAR" for one in table.keys.attributes]
+    return refusing(found, refusal, _TRANSITION | dict(zip(_beside(keys, _TRANSITION), types, strict=True)))
 
 
 def _places(table: TableConfig, log: str) -> str:
     """SQL for the places of changes among those of their item, for items of which two may share an instant."""
     shared = f"SELECT item_key FROM {log} GROUP BY item_key, created_at_us // 1000 HAVING count(*) > 1"
     # The order is an inner query's: beside unnest it would be settled anew for each of the item's changes.
-    return f"""SELECT item_key, unnest(_ids) AS event_id, unnest(range(len(_ids))) AS _place
+    return f"""SELECT item_key, unnest(_ids) AS event_id, unnest(range(len(_ids))) AS {_PLACE}
       FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
         FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
           FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
 
 
-def entity(columns: Sequence[str], condition: str, relation: str) -> str:
-    """The rows of a relation that are of an entity, with the columns that it has."""
-    return f"SELECT {', '.join(map(identifier, columns))} FROM {relation} WHERE {condition}"
+def _is_text(value: str) -> str:
+    """SQL for whether a value taken out of an image is of kind S: equal ones are then the same text."""
+    return f"starts_with({value}, '{{\"S\":')"
+
+
+def _is_number(value: str) -> str:
+    """SQL for whether a value is a number written as DynamoDB does."""
+    return f"""regexp_full_match({value}, '\\{{"N":"({CANONICAL_NUMBER})"\\}}')"""
+
+
+def _differ(one: str, other: str) -> str:
+    """SQL for whether values whose texts differ are others. Most can be told apart without a call into Python."""
+    return f"""CASE WHEN {_is_text(one)} OR {_is_text(other)} OR ({_is_number(one)} AND {_is_number(other)}) THEN true
+      ELSE canonical_value({one}) IS DISTINCT FROM canonical_value({other}) END"""
+
+
+def _shown(value: str) -> str:
+    """SQL for a value as people read it."""
+    return f"""CASE WHEN {_is_text(value)} THEN json_extract_string({value}, '/S')
+      WHEN {_is_number(value)} THEN json_extract_string({value}, '/N') ELSE shown_value({value}) END"""

@@ -22,6 +22,7 @@ def test_the_whole_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert os.environ["AWS_PROFILE"] == "of somebody"
     (status,) = json.loads(dynalake(folder, "status", "--json").out)
     assert status["changes"] > 1_000 and status["dead_letters"] > 0
+    assert status["verified_through"] is not None, "what was proven is kept, as verify keeps it"
     counts = "SELECT source, count(*) > 0 AS some FROM airline_changes GROUP BY source ORDER BY source"
     assert json.loads(dynalake(folder, "sql", counts, "--format", "json").out) == [
         {"source": "scan", "some": True}, {"source": "stream", "some": True},

@@ -77,7 +77,8 @@ def test_streams_end_as_the_table(tmp_path: Path, seed: int) -> None:
     told = rows(lake, f"SELECT event_id FROM orders_history('{key['pk']['S']}', '{key['sk']['S']}')")
     assert [row[0] for row in told] == [c.event_id for c in table.changes if c.keys == key]
     con = connect(lake, 1024, 2)
-    for at_us in (START_US, START_US + 20_000_000):  # a stream tells no finer than seconds
+    first_us = con.execute("SELECT min(created_at_us) FROM orders_changes").fetchall()[0][0]
+    for at_us in (first_us, START_US + 20_000_000):  # a stream tells no finer than seconds
         until = at_us // 1_000_000 * 1_000_000 + 999_999
         assert items_of(con, f"orders_as_of({timestamp(at_us)})") == expected_items(
             SCHEMA, table.items_as_of(until).values()

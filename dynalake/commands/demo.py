@@ -42,32 +42,7 @@ BEFORE_STREAMING = 0.25  # the share of the history that no stream ever sees
 MEMORY_MB = 2048
 FAULTS = ("duplicates", "held_back", "milliseconds", "skipped", "rewritten", "late", "poison", "unregistered")
 
-QUERIES = (
-    (
-        "Which carriers leave late? (current state: the flights that have not expired yet)",
-        """SELECT c.name AS carrier, count(*) AS flights, round(avg(f.dep_delay), 1) AS mean_delay_minutes,
-             round(100 * avg((f.dep_delay > 15)::INT), 1) AS late_percent
-           FROM airline f JOIN airline c ON c.pk = 'CARRIER#' || f.carrier
-           WHERE f.type = 'flight' AND f.status = 'landed' GROUP BY c.name ORDER BY late_percent DESC LIMIT 6""",
-    ),
-    (
-        "Which planes work hardest, and where have they been? (numbers and sets as they are in DynamoDB)",
-        """SELECT pk AS plane, model, flights, hours_flown, len(airports) AS airports, last_airport
-           FROM airline WHERE type = 'plane' AND flights > 0 ORDER BY hours_flown DESC LIMIT 5""",
-    ),
-    (
-        "What did the board say at noon of the second day, 17:00 UTC? (any moment of the past)",
-        """SELECT status, count(*) AS flights FROM airline_as_of('2013-01-02 17:00:00')
-           WHERE type = 'flight' GROUP BY status ORDER BY flights DESC""",
-    ),
-    (
-        "How many flights were cancelled, and how many merely expired? (deletes, told apart)",
-        """SELECT count(DISTINCT item_key) FILTER (op = 'REMOVE' AND NOT is_ttl) AS cancelled,
-             count(DISTINCT item_key) FILTER (op = 'REMOVE' AND is_ttl) AS expired,
-             count(DISTINCT item_key) FILTER (op = 'INSERT') AS scheduled
-           FROM airline_changes WHERE item_key LIKE 'FLIGHT#%'""",
-    ),
-)
+QUERIES = ("late-carriers", "busiest-planes", "board-six-hours-ago", "cancelled-or-expired")  # of queries/pack/demo
 
 
 @dataclass(slots=True)
@@ -192,7 +167,7 @@ def _chain(
     faults = in_words(aws.report.counts(), FAULTS)
     print(f"{len(later):,} more writes, streamed and delivered by Firehose with faults: {faults}")
     with stages.time("queries"):
-        _show_queries(lake)
+        _show_queries(lake, table)
     _show_what_happened(aws, lake, table, reports, filled)
     _verify(lake, table, stages)
     print_rows(["stage", "seconds"], [(stage, round(s, 1)) for stage, s in stages.seconds.items()])
@@ -278,14 +253,15 @@ def _switch_precision(aws: AwsStandIn, name: str, stream_arn: str) -> None:
     )  # fmt: skip
 
 
-def _show_queries(lake: Lake) -> None:
+def _show_queries(lake: Lake, table: TableConfig) -> None:
     from queries.connect import connect
+    from queries.pack import read_query, title
 
     con = connect(lake, MEMORY_MB)
     try:
-        for title, query in QUERIES:
-            result = con.execute(query)
-            print_rows([column[0] for column in result.description or ()], result.fetchall(), title)
+        for name in QUERIES:
+            result = con.execute(read_query(name, table.name))
+            print_rows([column[0] for column in result.description or ()], result.fetchall(), title(name))
     finally:
         con.close()
 
@@ -320,10 +296,11 @@ def _show_what_happened(
 
 def _verify(lake: Lake, table: TableConfig, stages: _Stages) -> None:
     """Reads DynamoDB and the lake, and nothing else. Raises LakeError where they differ."""
-    from dynalake.commands.verify import tell
+    from dynalake.commands.verify import keep, tell
     from lake.dynamodb import DynamoDB
     from proof.verify import Settings, verify
 
     with stages.time("verify"):
         report = verify(lake, table, DynamoDB(), Settings(wait_seconds=0, memory_mb=MEMORY_MB))
+    keep(lake, table, report)
     tell(table, report)

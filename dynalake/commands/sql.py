@@ -1,62 +1,104 @@
-"""`dynalake sql`: DuckDB over the lake."""
+"""`dynalake sql`: DuckDB over the lake, for one query, for scripts, or as a shell."""
 
 from __future__ import annotations
 
-import csv
+import os
+import re
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynalake.console import Memory, csv_value, plain_value, print_json, print_rows
+from dynalake.console import Memory
+
+if TYPE_CHECKING:
+    from dynalake.session import Session
+    from dynalake.statements import Statement
 
 NAME = "sql"
 EXAMPLE = 'dynalake sql "SELECT count(*) FROM orders"'
-MESSAGE_MAX = 600
-ROWS_MAX = 1_000  # a terminal's patience; csv and json give all
 
 
 def run(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help="SQL over TABLE, TABLE_changes, TABLE_as_of(ts), TABLE_history(key…).")],
-    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    query: Annotated[
+        str | None,
+        typer.Argument(help="SQL over TABLE, TABLE_changes, TABLE_as_of(ts), TABLE_history(key…); a shell without."),
+    ] = None,
+    file: Annotated[list[str] | None, typer.Option(help="Run the statements of a file, of stdin for -.")] = None,
+    packed: Annotated[str | None, typer.Option("--query", help="Run a query of the pack.")] = None,
+    table: Annotated[str | None, typer.Option(help="The table that --query is about.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a text for $NAME in the query.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="All tables as they were at a time, in ISO 8601.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json, ndjson or parquet.", show_default="table")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to a file, whole or not at all.")] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Tell how long each statement took.")] = False,
     memory_mb: Memory = 4096,
 ) -> None:
-    """Run a query. `orders` is the current state with the log's tail; tables of this lake: see status."""
-    import duckdb
-
-    from lake.errors import LakeError
+    """Run queries. `orders` is the current state with the log's tail; without a query, a shell: its help is \\?."""
+    from dynalake.results import ENDINGS
+    from dynalake.session import Session, instant_of, require_parameters
+    from dynalake.showing import Showing, run_statements
+    from lake.errors import ConfigError
     from lake.lake import open_lake
-    from lake.layout import unique_name
-    from queries.connect import connect
 
-    if form not in ("table", "csv", "json"):
-        raise typer.BadParameter(f"expected table, csv or json, found {form!r}", param_hint="--format")
-    con = connect(open_lake(context.obj.uri), memory_mb)
+    if sum(given is not None and given != [] for given in (query, file, packed)) > 1:
+        raise typer.BadParameter("expected one of a query, --file and --query, found several")
+    form = form or (ENDINGS.get(output.suffix.lower()) if output else None) or "table"
+    _require_format(form, output)
+    parameters = dict(_parameter(one) for one in param or ())
     try:
-        result = con.execute(query)
-        if result is None:  # whatever the types say
-            raise LakeError("run query", repr(query), expected="a statement", got="none")
-        names = [column[0] for column in result.description or ()]
-        if form == "json":
-            taken: set[str] = set()
-            for n, name in enumerate(names):  # of two columns of one name both are shown
-                names[n] = unique_name(name, taken)
-                taken.add(names[n])
-            print_json([dict(zip(names, map(plain_value, row), strict=True)) for row in result.fetchall()])
-        elif form == "csv":
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(names)
-            while rows := result.fetchmany(10_000):
-                writer.writerows(map(csv_value, row) for row in rows)
-        else:
-            rows = result.fetchmany(ROWS_MAX + 1)
-            print_rows(names, rows[:ROWS_MAX])
-            if len(rows) > ROWS_MAX:
-                print(f"first {ROWS_MAX:,} rows; --format csv gives all", file=sys.stderr)
-    except duckdb.Error as fault:
-        is_about_names = isinstance(fault, duckdb.CatalogException | duckdb.BinderException)
-        remedy = "See the tables: dynalake status" if is_about_names else ""
-        raise LakeError("run query", query, got=str(fault)[:MESSAGE_MAX], remedy=remedy) from fault
+        moment = None if as_of is None else instant_of(as_of)
+    except ConfigError as fault:
+        raise typer.BadParameter(f"expected {fault.expected}, found {fault.identity}", param_hint="--as-of") from fault
+    session = Session(open_lake(context.obj.uri), memory_mb, moment)
+    try:
+        showing = Showing(form, is_timed=timing, to=output)
+        if query is None and not file and packed is None and sys.stdin.isatty() and sys.stdout.isatty():
+            from dynalake.shell import run_shell
+
+            showing.is_fitted = True
+            run_shell(session, showing)
+            return
+        planned = session.plan(_statements(session, query, file or [], packed, table))
+        require_parameters(planned, parameters)
+        run_statements(session, planned, showing, parameters)
     finally:
-        con.close()
+        if session.is_stuck:
+            os._exit(130)  # it waits for a reader of its output, and Python would wait for it
+        session.close()
+
+
+def _require_format(form: str, output: Path | None) -> None:
+    from dynalake.results import FORMATS
+
+    if form not in FORMATS:
+        raise typer.BadParameter(f"expected {', '.join(FORMATS)}, found {form!r}", param_hint="--format")
+    if form == "parquet" and output is None:
+        raise typer.BadParameter("expected --output FILE for parquet", param_hint="--format")
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"\w+", name):
+        raise typer.BadParameter(f"expected NAME=VALUE, found {text!r}", param_hint="--param")
+    return name, value
+
+
+def _statements(
+    session: Session, query: str | None, files: Sequence[str], packed: str | None, table: str | None
+) -> list[Statement]:
+    """Those of the one source that was named; of stdin, where none was."""
+    from dynalake.scripts import read_packed, read_script
+    from dynalake.statements import split_statements
+
+    if query is not None:
+        return split_statements(query)
+    if packed is not None:
+        return split_statements(read_packed(session.lake, packed, table), packed)
+    texts = [(read_script(name), "stdin" if name == "-" else name) for name in files or ["-"]]
+    return [one for text, source in texts for one in split_statements(text, source)]

@@ -85,7 +85,7 @@ def run(
             _print(report, limit)
         print(mended.told, file=sys.stderr)
         report = mended.proof_of(report)
-    _keep(lake, config, report)
+    keep(lake, config, report)
     tell(config, report, as_json, limit)
 
 
@@ -165,7 +165,7 @@ def _tell_of_another_table(lake: Lake, table: TableConfig, report: Report) -> No
               "what the old one held and this one does not is extra in the lake", file=sys.stderr)  # fmt: skip
 
 
-def _keep(lake: Lake, table: TableConfig, report: Report) -> None:
+def keep(lake: Lake, table: TableConfig, report: Report) -> None:
     """Keeps what was found in the lake; where that cannot be written to, the result stands all the same."""
     from lake.errors import LakeError
     from lake.proofs import Proof, keep_proof, last_proof
