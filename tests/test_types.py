@@ -16,6 +16,7 @@ from pyiceberg.expressions import EqualTo
 import standin
 from compaction.compact import compact
 from compaction.refresh import refresh
+from lake import columns
 from lake.attributes import canonical_image, canonical_number
 from lake.catalog import load_table, open_catalog
 from lake.columns import Column
@@ -261,14 +262,18 @@ def check_items(lake: Lake, items: list[Image], keys: KeySchema) -> None:
         con.close()
 
 
-def test_attributes_beyond_a_thousand_columns_are_in_the_item(tmp_path: Path) -> None:
-    lake = new_lake(tmp_path / "lake", keys=PK)
-    item = {"pk": {"S": "a"}} | {f"a{n:04}": {"N": str(n)} for n in range(1_100)}
-    land_records(lake, "o", [insert_record(item)])
-    check_items(lake, [item], PK)
-    columns = state_columns(lake)
-    assert len(columns) == 1_000
-    assert rows(lake, f"SELECT a0000, {columns[-1].name}, a0997 FROM orders") == [(0, 998, 997)]
+@pytest.mark.parametrize("most", [100, pytest.param(columns.COLUMNS_MAX, marks=pytest.mark.slow)])
+def test_attributes_beyond_the_last_column_are_in_the_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(columns, "COLUMNS_MAX", most)
+    made = new_lake(tmp_path / "lake", keys=PK)
+    item = {"pk": {"S": "a"}} | {f"a{n:04}": {"N": str(n)} for n in range(most + 100)}
+    land_records(made, "o", [insert_record(item)])
+    check_items(made, [item], PK)
+    found = state_columns(made)
+    assert len(found) == most
+    assert rows(made, f"SELECT a0000, {found[-1].name}, a0097 FROM orders") == [(0, most - 2, 97)]
 
 
 def test_items_at_the_size_limit(tmp_path: Path) -> None:
