@@ -58,7 +58,7 @@ def scan_without(
     `keys` is SQL for rows; of `files`, the table's, those are looked at that may hold such rows.
     """
     folder = Path(scratch) / uuid.uuid4().hex
-    folder.mkdir()
+    folder.mkdir(parents=True)
     place = str(folder / "deletes.parquet")
     row = con.execute(
         f"""COPY (SELECT filename AS file_path, file_row_number AS pos

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lake.columns import LIVES, Column
 from lake.config import TableConfig
@@ -112,16 +112,33 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
           AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
-    return f"""SELECT item_key AS _item_key, {keys}, shown_value(_from) AS from_value, shown_value(_new) AS to_value,
+    types = {"_item_key": "VARCHAR", **key_types(table)}
+    types |= dict.fromkeys(("from_value", "to_value"), "VARCHAR")
+    types |= {"changed_at": "TIMESTAMP", "lasted": "INTERVAL", "op": "VARCHAR", "event_id": "VARCHAR"}
+    found = f"""SELECT item_key AS _item_key, {keys}, shown_value(_from) AS from_value, shown_value(_new) AS to_value,
         event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY _n) AS lasted,
         op, event_id
       FROM (SELECT *, CASE WHEN _n = 1 THEN _old ELSE _before END AS _from
         FROM (SELECT *, lag(_new) OVER steps AS _before, row_number() OVER steps AS _n FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
       WHERE NOT (_n = 1 AND op = 'READ') AND _from IS DISTINCT FROM _new
-        AND canonical_value(_from) IS DISTINCT FROM canonical_value(_new)
-      UNION ALL BY NAME (SELECT _refused::VARCHAR AS _item_key FROM (SELECT {refusal} AS _refused)
-        WHERE _refused IS NOT NULL)"""
+        AND canonical_value(_from) IS DISTINCT FROM canonical_value(_new)"""
+    return refusing(found, types, refusal)
+
+
+def key_types(table: TableConfig) -> dict[str, str]:
+    """The log's columns of the key attributes, and their types."""
+    kinds = ("BLOB" if attribute.kind == "B" else "VARCHAR" for attribute in table.keys.attributes)
+    return dict(zip(key_columns(table.keys), kinds, strict=True))
+
+
+def diff_types(columns: Sequence[Column]) -> dict[str, str]:
+    """The columns of a difference and their types; `columns` are those of the key."""
+    keys = {column.name: column.sql_type for column in columns}
+    return {
+        "_item_key": "VARCHAR", **keys, "difference": "VARCHAR", "changed_attributes": "VARCHAR[]",
+        "before": "VARCHAR", "after": "VARCHAR",
+    }  # fmt: skip
 
 
 def _streams_column(table: TableConfig) -> str:
@@ -141,3 +158,13 @@ def _places(table: TableConfig, log: str) -> str:
 def entity(columns: Sequence[str], condition: str, relation: str) -> str:
     """The rows of a relation that are of an entity, with the columns that it has."""
     return f"SELECT {', '.join(map(identifier, columns))} FROM {relation} WHERE {condition}"
+
+
+def refusing(rows: str, columns: Mapping[str, str], refusal: str) -> str:
+    """SQL for `rows`, that fails where `refusal` (SQL that is NULL or an error) does, whatever is asked of the rows.
+
+    Every column of what refuses is the error itself: a filter by any has to look at it.
+    """
+    values = ", ".join(f"_refused::{kind} AS {identifier(name)}" for name, kind in columns.items())
+    return f"""(SELECT {values} FROM (SELECT ({refusal})::VARCHAR AS _refused) WHERE _refused IS NOT NULL)
+      UNION ALL BY NAME ({rows})"""
