@@ -15,6 +15,15 @@ from lake.projection import projected, text_pointer, typed
 from lake.sql import identifier, item_key_sql, literal, paths
 from lake.state import own_columns
 
+# Beside the item's key. Names within a query that no column of a table may have hold a space: none of theirs does.
+_DIFFERENCE = {
+    "difference": "VARCHAR", "changed_attributes": "VARCHAR[]", "before": "VARCHAR", "after": "VARCHAR",
+}  # fmt: skip
+_TRANSITION = {
+    "from_value": "VARCHAR", "to_value": "VARCHAR", "changed_at": "TIMESTAMP", "lasted": "INTERVAL", "op": "VARCHAR",
+    "event_id": "VARCHAR",
+}  # fmt: skip
+
 
 def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> str:
     """The log, and beside its own columns what each attribute was before and after the change, typed as in the state.
@@ -24,8 +33,9 @@ def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> 
     texts, values = [], []
     for n, (prefix, column, name) in enumerate(change_columns(columns, log_columns)):
         place = literal(text_pointer(column))
-        texts.append(f"json_extract_string({prefix}_image, {place}) AS _v{n}")
-        values.append(f"{typed(column, f'_v{n}')} AS {identifier(name)}")
+        text = identifier(f"value {n}")
+        texts.append(f"json_extract_string({prefix}_image, {place}) AS {text}")
+        values.append(f"{typed(column, text)} AS {identifier(name)}")
     ours = ", ".join(map(identifier, log_columns))
     return f"SELECT {', '.join([ours, *values])} FROM (SELECT {', '.join([ours, *texts])} FROM {log})"
 
@@ -57,22 +67,31 @@ def diff(table: TableConfig, columns: Sequence[Column], first: str, second: str)
 
     `columns` are those of the key. Images that are the same but for their spelling are no difference.
     """
-    keys = ", ".join(identifier(column.name) for column in columns)
-    return f"""SELECT _item_key, {keys}, difference, changed_attributes, "before", "after" FROM ({
-        projected(
-            f'''(
-      SELECT *, coalesce("after", "before") AS _item,
-        CASE WHEN "before" IS NULL THEN 'added' WHEN "after" IS NULL THEN 'removed' ELSE 'changed' END AS difference,
-        CASE WHEN "before" IS NULL THEN list_sort(json_keys("after"))
-          WHEN "after" IS NULL THEN list_sort(json_keys("before"))
-          WHEN "before" <> "after" THEN changed_attributes("before", "after") ELSE [] END AS changed_attributes
-      FROM (SELECT _item_key, _item AS "before" FROM {_living(table, first)})
-      FULL JOIN (SELECT _item_key, _item AS "after" FROM {_living(table, second)}) USING (_item_key))''',
-            columns,
-            (),
-        )
-    })
-      WHERE len(changed_attributes) > 0"""
+    keys = ", ".join(
+        f"{identifier(column.name)} AS {identifier(name)}"
+        for column, name in zip(columns, _beside(_DIFFERENCE, [column.name for column in columns]), strict=True)
+    )
+    rows = f"""(
+      SELECT *, coalesce("the after", "the before") AS _item,
+        CASE WHEN "the before" IS NULL THEN 'added' WHEN "the after" IS NULL THEN 'removed' ELSE 'changed'
+          END AS "the difference",
+        CASE WHEN "the before" IS NULL THEN list_sort(json_keys("the after"))
+          WHEN "the after" IS NULL THEN list_sort(json_keys("the before"))
+          WHEN "the before" <> "the after" THEN changed_attributes("the before", "the after")
+          ELSE [] END AS "the attributes"
+      FROM (SELECT _item_key, _item AS "the before" FROM {_living(table, first)})
+      FULL JOIN (SELECT _item_key, _item AS "the after" FROM {_living(table, second)}) USING (_item_key))"""
+    return f"""SELECT _item_key, {keys}, "the difference" AS difference, "the attributes" AS changed_attributes,
+        "the before" AS "before", "the after" AS "after"
+      FROM ({projected(rows, columns, ())}) WHERE len("the attributes") > 0"""
+
+
+def _beside(ours: Mapping[str, str], keys: Sequence[str]) -> list[str]:
+    """Names for the columns of the key beside columns of ours, which keep theirs."""
+    names: list[str] = []
+    for key in keys:
+        names.append(unique_name(key, {"_item_key", *ours, *names}))
+    return names
 
 
 def history(table: TableConfig, log: str) -> tuple[list[str], str]:
@@ -101,44 +120,40 @@ def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: s
     place = f"'/' || replace(replace({attribute}, '~', '~0'), '/', '~1')"
     keys = ", ".join(map(identifier, key_columns(table.keys)))
     rows = f"""(SELECT item_key, {keys}, op, event_time, created_at_us, event_id,
-        CASE WHEN op <> 'REMOVE' THEN json_extract(new_image, {place})::VARCHAR END AS _new,
-        json_extract(old_image, {place})::VARCHAR AS _old{_streams_column(table)} FROM {log})"""
+        CASE WHEN op <> 'REMOVE' THEN json_extract(new_image, {place})::VARCHAR END AS "the new",
+        json_extract(old_image, {place})::VARCHAR AS "the old"{_streams_column(table)} FROM {log})"""
     order = "created_at_us, coalesce(sequence_number, ''), event_id"
     if table.surface == "kds":
         rows = f"{rows} LEFT JOIN ({_places(table, log)}) USING (item_key, event_id)"
-        order = "coalesce(_place, 0), created_at_us, event_id"
+        order = 'coalesce("the place", 0), created_at_us, event_id'
     refusal = f"""CASE WHEN {attribute} IS NULL OR NOT list_contains({paths(list(known))}, {attribute})
         AND NOT EXISTS (FROM {log} WHERE NOT list_contains({paths(list(known))}, {attribute})
           AND (json_exists(new_image, {place}) OR json_exists(old_image, {place})))
       THEN error({literal(f"transitions of {table.name}: no item ever had an attribute ")}
         || coalesce({attribute}, 'NULL')) END"""
-    types = {"_item_key": "VARCHAR", **key_types(table)}
-    types |= dict.fromkeys(("from_value", "to_value"), "VARCHAR")
-    types |= {"changed_at": "TIMESTAMP", "lasted": "INTERVAL", "op": "VARCHAR", "event_id": "VARCHAR"}
-    found = f"""SELECT item_key AS _item_key, {keys}, shown_value(_from) AS from_value, shown_value(_new) AS to_value,
-        event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY _n) AS lasted,
+    kinds = ["BLOB" if key.kind == "B" else "VARCHAR" for key in table.keys.attributes]
+    names = _beside(_TRANSITION, key_columns(table.keys))
+    types = {"_item_key": "VARCHAR", **dict(zip(names, kinds, strict=True)), **_TRANSITION}
+    shown = ", ".join(
+        f"{identifier(key)} AS {identifier(name)}" for key, name in zip(key_columns(table.keys), names, strict=True)
+    )
+    found = f"""SELECT item_key AS _item_key, {shown},
+        shown_value("the from") AS from_value, shown_value("the new") AS to_value,
+        event_time AS changed_at, event_time - lag(event_time) OVER (PARTITION BY item_key ORDER BY "the n") AS lasted,
         op, event_id
-      FROM (SELECT *, CASE WHEN _n = 1 THEN _old ELSE _before END AS _from
-        FROM (SELECT *, lag(_new) OVER steps AS _before, row_number() OVER steps AS _n FROM {rows}
+      FROM (SELECT *, CASE WHEN "the n" = 1 THEN "the old" ELSE "the before" END AS "the from"
+        FROM (SELECT *, lag("the new") OVER steps AS "the before", row_number() OVER steps AS "the n" FROM {rows}
           WINDOW steps AS (PARTITION BY item_key ORDER BY {order})))
-      WHERE NOT (_n = 1 AND op = 'READ') AND _from IS DISTINCT FROM _new
-        AND canonical_value(_from) IS DISTINCT FROM canonical_value(_new)"""
+      WHERE NOT ("the n" = 1 AND op = 'READ') AND "the from" IS DISTINCT FROM "the new"
+        AND canonical_value("the from") IS DISTINCT FROM canonical_value("the new")"""
     return refusing(found, types, refusal)
-
-
-def key_types(table: TableConfig) -> dict[str, str]:
-    """The log's columns of the key attributes, and their types."""
-    kinds = ("BLOB" if attribute.kind == "B" else "VARCHAR" for attribute in table.keys.attributes)
-    return dict(zip(key_columns(table.keys), kinds, strict=True))
 
 
 def diff_types(columns: Sequence[Column]) -> dict[str, str]:
     """The columns of a difference and their types; `columns` are those of the key."""
-    keys = {column.name: column.sql_type for column in columns}
-    return {
-        "_item_key": "VARCHAR", **keys, "difference": "VARCHAR", "changed_attributes": "VARCHAR[]",
-        "before": "VARCHAR", "after": "VARCHAR",
-    }  # fmt: skip
+    names = _beside(_DIFFERENCE, [column.name for column in columns])
+    keys = {name: column.sql_type for name, column in zip(names, columns, strict=True)}
+    return {"_item_key": "VARCHAR", **keys, **_DIFFERENCE}
 
 
 def _streams_column(table: TableConfig) -> str:
@@ -149,7 +164,7 @@ def _places(table: TableConfig, log: str) -> str:
     """SQL for the places of changes among those of their item, for items of which two may share an instant."""
     shared = f"SELECT item_key FROM {log} GROUP BY item_key, created_at_us // 1000 HAVING count(*) > 1"
     # The order is an inner query's: beside unnest it would be settled anew for each of the item's changes.
-    return f"""SELECT item_key, unnest(_ids) AS event_id, unnest(range(len(_ids))) AS _place
+    return f"""SELECT item_key, unnest(_ids) AS event_id, unnest(range(len(_ids))) AS "the place"
       FROM (SELECT item_key, in_order_{table.surface}(_changes) AS _ids
         FROM (SELECT item_key, list({CHANGE_STRUCT}) AS _changes
           FROM {log} SEMI JOIN ({shared}) USING (item_key) GROUP BY item_key))"""
@@ -165,6 +180,6 @@ def refusing(rows: str, columns: Mapping[str, str], refusal: str) -> str:
 
     Every column of what refuses is the error itself: a filter by any has to look at it.
     """
-    values = ", ".join(f"_refused::{kind} AS {identifier(name)}" for name, kind in columns.items())
-    return f"""(SELECT {values} FROM (SELECT ({refusal})::VARCHAR AS _refused) WHERE _refused IS NOT NULL)
+    values = ", ".join(f'"refused"::{kind} AS {identifier(name)}' for name, kind in columns.items())
+    return f"""(SELECT {values} FROM (SELECT ({refusal})::VARCHAR AS "refused") WHERE "refused" IS NOT NULL)
       UNION ALL BY NAME ({rows})"""
