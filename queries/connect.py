@@ -222,7 +222,7 @@ class LakeConnection:
             raise LakeError("run query", repr(query), expected="a statement", got="none")
         for statement in statements:
             _require_reading(statement)
-            if statement.type is StatementType.TRANSACTION:  # a rollback takes back what was made since
+            if statement.type == StatementType.TRANSACTION:  # a rollback takes back what was made since
                 self._made.clear()
                 self._prepared.clear()
         words = {word.lower() for word in re.findall(r"\w+", query)}
@@ -341,7 +341,7 @@ def _require_reading(statement: duckdb.Statement) -> None:
     """Raises LakeError for a statement that writes elsewhere than into the connection's own memory."""
     text = statement.query
     is_hidden = statement.type in _HIDING and _WRITES.search(text)
-    is_aside = statement.type is not StatementType.SELECT and _WRITES_ASIDE.search(text)
+    is_aside = statement.type != StatementType.SELECT and _WRITES_ASIDE.search(text)
     if statement.type in _WRITING or is_hidden or is_aside or _LOGS.search(text):
         raise LakeError(
             "run query", statement.query.strip()[:200], expected="one that only reads",
