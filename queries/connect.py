@@ -42,7 +42,8 @@ _WRITING = {
     StatementType.LOAD, StatementType.EXTENSION,
 }  # fmt: skip
 _HIDING = {StatementType.PREPARE, StatementType.EXPLAIN}  # these hold another statement
-_WRITES = re.compile(r"\b(copy|export|attach|install|load)\b", re.IGNORECASE)
+_WRITES = re.compile(r"^((?!\b(select|from|with)\b).)*\b(copy|export|attach|install|load)\b", re.IGNORECASE | re.DOTALL)
+_UNREAD = re.compile(r'/\*.*?\*/|--[^\n]*|"[^"]*"', re.DOTALL)  # comments and quoted names
 # What makes DuckDB write files of its own (profiles, logs, secrets).
 _WRITES_ASIDE = re.compile(r"\b(profil\w*_output|log_query_path|persistent\s+secret)\b", re.IGNORECASE)
 _LOGS = re.compile(r"\benable_(logging|profiling)\s*\(", re.IGNORECASE)
@@ -340,7 +341,7 @@ def _release(con: DuckDBPyConnection) -> None:
 def _require_reading(statement: duckdb.Statement) -> None:
     """Raises LakeError for a statement that writes elsewhere than into the connection's own memory."""
     text = statement.query
-    is_hidden = statement.type in _HIDING and _WRITES.search(text)
+    is_hidden = statement.type in _HIDING and _WRITES.search(_UNREAD.sub(" ", text))
     is_aside = statement.type != StatementType.SELECT and _WRITES_ASIDE.search(text)
     if statement.type in _WRITING or is_hidden or is_aside or _LOGS.search(text):
         raise LakeError(

@@ -227,6 +227,18 @@ def test_it_leaves_no_files_of_duckdbs_own(lake: Lake, tmp_path: Path, query: st
     assert not (tmp_path / "written").exists()
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["EXPLAIN SELECT v AS load FROM orders", "PREPARE p AS SELECT pk AS copy FROM orders", "EXPLAIN FROM orders"],
+)
+def test_a_column_may_be_named_as_what_writes(lake: Lake, query: str) -> None:
+    with connect(lake, 1024, 2) as con:
+        con.execute(query)
+        for hidden in ("EXPLAIN /* select */ ANALYZE COPY", 'PREPARE "select" AS COPY', "EXPLAIN -- select\nCOPY"):
+            with pytest.raises(LakeError, match="expected one that only reads"):
+                con.execute(f"{hidden} (SELECT 1) TO '{lake.root}/written'")
+
+
 # What outlives it, and what fails midway
 
 
