@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -33,6 +34,7 @@ from queries import views
 from queries.fresh import INNER, Pinned, Prepared, prepare
 from queries.since import Past, find_past, moment_sql, until_sql
 
+QUERY_SECONDS_MAX = 6 * 3600  # by then a query of another cursor is done with the version that it began at
 _OURS = "current state, by dynalake"
 _MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
 _ATTRIBUTE = '"the attribute"'
@@ -114,8 +116,14 @@ class LakeConnection:
                 vars(self).update(before)
                 shutil.rmtree(self._folder(self._version + 1), ignore_errors=True)
                 raise
-            # A result that is still being fetched may be of the version before, none of one before that.
-            shutil.rmtree(self._folder(self._version - 2), ignore_errors=True)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Deletes files of versions that no query can be at any more."""
+        kept = {self._folder(self._version), self._folder(self._version - 1)}
+        for folder in Path(self._scratch).iterdir():
+            if str(folder) not in kept and time.time() - folder.stat().st_mtime > QUERY_SECONDS_MAX:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _make_again(self, names: Sequence[str]) -> None:
         """All views at once, or none: they share tables, which a new version replaces."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import queries.connect
 from compaction.compact import compact
 from compaction.refresh import refresh
 from lake.config import TableConfig
@@ -256,14 +257,16 @@ def test_a_cursor_holds_what_it_reads(lake: Lake) -> None:
     assert of_a_cursor.execute("SELECT plain_json('{\"L\":[]}')").fetchall() == [("[]",)]
 
 
-def test_its_scratch_goes_with_it(lake: Lake) -> None:
+@pytest.mark.parametrize(("seconds", "left"), [(0, 2), (3600, 5)])
+def test_its_scratch_goes_with_it(lake: Lake, monkeypatch: pytest.MonkeyPatch, seconds: int, left: int) -> None:
+    monkeypatch.setattr(queries.connect, "QUERY_SECONDS_MAX", seconds)
     con = connect(lake, 1024, 2)
     con.execute("FROM orders")
     scratch = Path(con._scratch)
     for n in range(2, 6):
         more(lake, n * SECOND_US)
         con.refresh()
-    assert len(list(scratch.iterdir())) == 2, "the last two versions"
+    assert len(list(scratch.iterdir())) == left, "the last two versions, and what is not old yet"
     del con
     gc.collect()
     assert not scratch.exists()
