@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -162,7 +162,12 @@ def _backfills(lake: Lake, table: TableConfig) -> list[Reading]:
             place = "/" + layout.backfill_objects(table.name, run)
             # DynamoDB tells its clock in whole seconds.
             found.append(Reading(place, None if ended is None else ended + SECOND_US, is_done and not is_void))
-    return found
+    return [one if one.ended_us is not None else _left(one, found[n:]) for n, one in enumerate(found)]
+
+
+def _left(reading: Reading, later: Sequence[Reading]) -> Reading:
+    """A run that was left for another: nobody reads for it any more once that one has ended."""
+    return replace(reading, ended_us=min((one.ended_us for one in later if one.ended_us is not None), default=None))
 
 
 def _exports(lake: Lake, table: TableConfig) -> list[Reading]:

@@ -168,6 +168,23 @@ def test_a_past_begins_when_what_was_read_is_in_the_log(lake: Lake) -> None:
         assert before.execute(query).fetchall() == [(11,)]
 
 
+def test_a_backfill_left_for_another_has_ended_with_that(lake: Lake) -> None:
+    """At the end what it read is in `orders`, and so in the instants from then on."""
+    at_us = START_US + 2 * SECOND_US
+    folder = lake.root / "backfills" / "orders"
+    folder.mkdir(parents=True)
+    for n, run in enumerate(("left", "other"), start=1):
+        (folder / f"00000{n}.json").write_text(json.dumps({"run": run}))
+        place = backfill_objects("orders", run).removeprefix("raw/")
+        land_records(lake, f"{place}0-0.ndjson", [read(run, run, at_us)])
+    (folder / "000002.done.json").write_text(json.dumps({"run": "other", "finished_us": at_us}))
+    compacted(lake)
+    with connect(lake, 1024, 2) as con:
+        assert items_of(con, "orders_as_of('2030-01-01')") == items_of(con, "orders")
+        with pytest.raises(duckdb.InvalidInputException, match=REFUSED):
+            con.execute("FROM orders_as_of('2023-11-14 22:13:22.5')").fetchall()
+
+
 def test_an_export_that_has_not_all_landed_is_no_past(lake: Lake) -> None:
     put(lake.place(export_note("orders", "x")), b'{"export":"x","from_us":null,"until_us":%d}' % START_US)
     query = "SELECT count(*) FROM orders_as_of('2030-01-01')"
