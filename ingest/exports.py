@@ -33,7 +33,7 @@ from isal import igzip, isal_zlib
 from ingest.exported import WRITTEN_US_MAX, WRITTEN_US_MIN, ExportRecords, Opening, Versions
 from ingest.manifests import DataFile, Export, read_export
 from ingest.reads import require_same_masks
-from ingest.windows import note_window
+from ingest.windows import note_end, note_window
 from ingest.workers import work_off
 from lake import layout
 from lake.config import TableConfig
@@ -142,6 +142,7 @@ class _Job:
                 self._land(file, self._lake.place(folder + name), self._scratch / str(number))
 
         work_off(range(len(self._export.files)), land, workers, threading.Event())
+        note_end(self._lake, self._table, self._export)
         return self._report
 
     def close(self) -> None:

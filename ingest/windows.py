@@ -40,8 +40,15 @@ def note_window(lake: Lake, table: TableConfig, export: Export) -> tuple[str, ..
     return tuple(sorted(other.export for other in _noted(lake, table) if ours.hides_of(other) or other.hides_of(ours)))
 
 
+def note_end(lake: Lake, table: TableConfig, export: Export) -> None:
+    """Notes that all of an export has landed."""
+    put_new(lake.place(layout.export_end(table.name, export.id)), b"{}")
+
+
 def _noted(lake: Lake, table: TableConfig) -> Iterable[Window]:
     for one in list_objects(lake.place(layout.export_notes(table.name)), may_be_missing=True):
+        if not layout.is_export_note(one.uri):
+            continue
         try:
             yield msgspec.json.decode(read(one.uri) or b"", type=Window)
         except msgspec.DecodeError as fault:

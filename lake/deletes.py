@@ -55,16 +55,18 @@ def scan_without(
 ) -> tuple[str, int]:
     """SQL for the rows of a pinned table but those whose `column` is in that of `keys`, and how many these are.
 
-    `keys` is SQL for rows; of `files`, the table's, those are looked at that may hold such rows.
+    `keys` is SQL for rows, `column` a text; of `files`, the table's, those are looked at that may hold such rows.
     """
     folder = Path(scratch) / uuid.uuid4().hex
-    folder.mkdir()
+    folder.mkdir(parents=True)
     place = str(folder / "deletes.parquet")
+    # Found by its number and under a name of ours: an attribute may be named as DuckDB names a row's place.
+    key = "{name: 'the key', type: 'VARCHAR', default_value: NULL}"
+    options = f", filename = 'the file', schema = MAP {{{table.schema().find_field(column).field_id}: {key}}}"
     row = con.execute(
-        f"""COPY (SELECT filename AS file_path, file_row_number AS pos
-          FROM (SELECT filename, file_row_number, {column}
-            FROM {parquet_sql([file.path for file in files], ", filename = true, union_by_name = true")}) f
-          SEMI JOIN {keys} k ON f.{column} = k.{column} ORDER BY ALL)
+        f"""COPY (SELECT "the file" AS file_path, file_row_number AS pos
+          FROM {parquet_sql([file.path for file in files], options)} f
+          SEMI JOIN {keys} k ON f."the key" = k.{column} ORDER BY ALL)
         TO {literal(place)} (FORMAT parquet, FIELD_IDS {_FIELD_IDS})"""
     ).fetchone()
     count = int(row[0]) if row else 0

@@ -125,16 +125,9 @@ def _extension(name: str) -> Path:
 
 
 def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
-    functions = (
-        ("binary_once", encode_binary_once),
-        ("canonical_number", canonical_number),
-        ("plain_json", plain_json),
-        ("canonical_value", canonical_text),
-        ("shown_value", shown_value),
-    )
-    for name, function in functions:
+    for name, function in _TEXT_FUNCTIONS.items():
         con.create_function(
-            name, _each(function), [VARCHAR], VARCHAR, type=PythonUDFType.ARROW,
+            name, function, [VARCHAR], VARCHAR, type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,  # else DuckDB stops where a function refuses a text
         )  # fmt: skip
     con.create_function(
@@ -142,9 +135,9 @@ def _register_functions(con: duckdb.DuckDBPyConnection) -> None:
         type=PythonUDFType.NATIVE,
     )  # fmt: skip
     con.create_function("key_bucket", _key_bucket, [INTEGER, VARCHAR], INTEGER, type=PythonUDFType.ARROW)
-    for surface in ("kds", "streams"):
+    for surface, function in _ORDERS.items():
         con.create_function(
-            f"in_order_{surface}", _in_order(surface), [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
+            f"in_order_{surface}", function, [duckdb.list_type(_CHANGE)], duckdb.list_type(VARCHAR),
             type=PythonUDFType.NATIVE,
         )  # fmt: skip
 
@@ -188,3 +181,15 @@ def _in_order(surface: Surface) -> Any:
         return [change.event_id for change in in_order((Change(_NO_KEY, **c) for c in changes), surface)]
 
     return settle
+
+
+# Once for the process: DuckDB holds them for as long as the connection that they were given to. A cursor that outlives
+# it would call what is gone.
+_TEXT_FUNCTIONS = {
+    "binary_once": _each(encode_binary_once),
+    "canonical_number": _each(canonical_number),
+    "plain_json": _each(plain_json),
+    "canonical_value": _each(canonical_text),
+    "shown_value": _each(shown_value),
+}
+_ORDERS = {"kds": _in_order("kds"), "streams": _in_order("streams")}

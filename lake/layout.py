@@ -13,7 +13,7 @@ raw/redrive/<digest>.ndjson.zst  what was redriven from dead letters and other p
 redrives/<digest>.json             the record of it: which letters, batches and objects, and where their changes landed
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 proofs/<table>/<time>-<n>.json     what a run of verify found
-exports/<table>/<export>.json      the window of an export that was backfilled from
+exports/<table>/<export>.json      the window of an export that was backfilled from; `<export>.done` once all has landed
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger, and where published
                                    <table>_tail
 …/metadata/version-hint.text       which version of a table was published, for readers that know no catalog
@@ -135,6 +135,15 @@ def export_notes(table: str) -> str:
 
 def export_note(table: str, export_id: str) -> str:
     return f"{export_notes(table)}{export_id}.json"
+
+
+def export_end(table: str, export_id: str) -> str:
+    """There once all of an export has landed."""
+    return f"{export_notes(table)}{export_id}.done"
+
+
+def is_export_note(name: str) -> bool:
+    return name.endswith(".json")
 
 
 def repair_object(table: str, digest: str) -> str:

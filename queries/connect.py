@@ -11,9 +11,12 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 import duckdb
@@ -24,7 +27,7 @@ from lake.engine import connect_engine, engine_faults, use_s3
 from lake.entities import Entity
 from lake.errors import LakeError
 from lake.lake import Lake
-from lake.log import ensure_ledger, open_log
+from lake.log import ensure_ledger, lineage, open_log
 from lake.sql import identifier, literal
 from lake.state import ensure_state
 from lake.tables import data_files, scan_sql
@@ -33,6 +36,7 @@ from queries.entities import entity_columns, entity_sql
 from queries.fresh import INNER, Pinned, Prepared, prepare, view_columns
 from queries.since import Past, find_past, moment_sql, until_sql
 
+QUERY_SECONDS_MAX = 6 * 3600  # by then a query of another cursor is done with the version that it began at
 _OURS = "current state, by dynalake"
 _MOMENT = '"the moment"'  # a macro's parameter hides the columns of its name: none holds a space
 _ATTRIBUTE = '"the attribute"'
@@ -42,7 +46,12 @@ _WRITING = {
     StatementType.LOAD, StatementType.EXTENSION,
 }  # fmt: skip
 _HIDING = {StatementType.PREPARE, StatementType.EXPLAIN}  # these hold another statement
-_WRITES = re.compile(r"\b(copy|export|attach|install|load)\b", re.IGNORECASE)
+_WRITES = re.compile(r"^((?!\b(select|from|with)\b).)*\b(copy|export|attach|install|load)\b", re.IGNORECASE | re.DOTALL)
+_UNREAD = re.compile(r'/\*.*?\*/|--[^\n]*|"[^"]*"', re.DOTALL)  # comments and quoted names
+# What makes DuckDB write files of its own (profiles, logs, secrets).
+_WRITES_ASIDE = re.compile(r"\b(profil\w*_output|log_query_path|persistent\s+secret)\b", re.IGNORECASE)
+_LOGS = re.compile(r"\benable_(logging|profiling)\s*\(", re.IGNORECASE)
+_NAMING = {"table", "view", "table_function", "get_table_names"}  # these take the name of a view, or run SQL
 _LISTS = re.compile(r"\b(show|pragma\w*|information_schema|pg_catalog|sqlite_master|duckdb_\w+)\b", re.IGNORECASE)
 _COUNT = re.compile(r'\s*SELECT\s+count\(\*\)\s+(?:AS\s+(\w+)\s+)?FROM\s+"?(\w+)"?\s*;?\s*', re.IGNORECASE)
 
@@ -68,6 +77,8 @@ class LakeConnection:
         self.lake, self.as_of = lake, as_of
         self.con = connect_engine(memory_mb, threads)
         self._scratch = tempfile.mkdtemp(prefix="dynalake-view-")
+        self._version = 0  # counts refreshes: files of each version are in a folder of its own
+        self._lock = threading.RLock()  # a view is made once, whichever thread names it first
         weakref.finalize(self.con, shutil.rmtree, self._scratch, ignore_errors=True)
         self._makers: dict[str, Callable[[], str]] = {}
         self._made: dict[str, None] = {}  # names of what is there, in the order in which it was made
@@ -96,15 +107,45 @@ class LakeConnection:
 
     def refresh(self) -> None:
         """Moves on to the newest version of the lake. Raises LakeError, and then stays where it was."""
-        before = vars(self).copy()
+        with self._lock:
+            before = vars(self).copy()
+            try:
+                with engine_faults("connect to"):
+                    self._version += 1
+                    self._pin()
+                    self._make_again([name for name in self._made if name in self._makers])
+            except BaseException:
+                vars(self).update(before)
+                shutil.rmtree(self._folder(self._version + 1), ignore_errors=True)
+                raise
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Deletes files of versions that no query can be at any more."""
+        kept = {self._folder(self._version), self._folder(self._version - 1)}
+        for folder in Path(self._scratch).iterdir():
+            if str(folder) not in kept and time.time() - folder.stat().st_mtime > QUERY_SECONDS_MAX:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _make_again(self, names: Sequence[str]) -> None:
+        """All views at once, or none: they share tables, which a new version replaces."""
         try:
-            with engine_faults("connect to"):
-                self._pin()
-                for name in [name for name in self._made if name in self._makers]:
-                    self._make(name, again=True)
+            self.con.begin()
+        except duckdb.TransactionException:
+            raise LakeError(
+                "refresh", "connection", expected="no transaction", got="one that is open",
+                remedy="COMMIT or ROLLBACK first",
+            ) from None  # fmt: skip
+        try:
+            for name in names:
+                self._make(name, again=True)
         except BaseException:
-            vars(self).update(before)
+            self.con.rollback()
             raise
+        self.con.commit()
+
+    def _folder(self, version: int) -> str:
+        return str(Path(self._scratch) / str(version))
 
     def execute(self, query: str, parameters: object = None) -> DuckDBPyConnection:
         """Runs a query (several, the last one's result counts) and gives DuckDB's connection with the result.
@@ -119,23 +160,45 @@ class LakeConnection:
         relation: DuckDBPyRelation = self._run(lambda text, values: self.con.sql(text, params=values), query, params)
         return relation
 
-    query = sql
+    query = from_query = sql
+
+    def executemany(self, query: str, parameters: object = None) -> DuckDBPyConnection:
+        """Runs a query once for each of many sets of parameters. Raises as `execute` does."""
+        self._run(self.con.executemany, query, parameters)
+        return self.con
+
+    def cursor(self) -> DuckDBPyConnection:
+        """A connection of DuckDB's to the same views, for another thread. It holds what they read."""
+        self.make()
+        cursor = self.con.cursor()
+        weakref.finalize(cursor, _release, self.con)
+        return cursor
+
+    duplicate = cursor
 
     def prepared(self, name: str) -> Prepared:
         """The parts of a table's fresh state. Raises ConfigError where there is no such table."""
         name = name if name in self.pinned else self.lake.config.table(name).name
-        if name not in self._prepared:
-            with engine_faults("query"):
-                self._prepared[name] = prepare(self.con, self.pinned[name], self._scratch)
-        return self._prepared[name]
+        with self._lock, engine_faults("query"):
+            if name not in self._prepared:
+                self._prepared[name] = prepare(self.con, self.pinned[name], self._folder(self._version))
+            return self._prepared[name]
 
     def past(self, name: str) -> Past:
         """Since when a table's past is whole in the lake. Raises LakeError."""
         if name not in self._pasts:
             pinned = self.pinned[name]
             begins = min((file.low for file in data_files(pinned.log, "created_at_us")), default=None)
-            self._pasts[name] = find_past(self.lake, pinned.table, begins)
+            self._pasts[name] = find_past(self.lake, pinned.table, begins, lambda place: self._taken_in(pinned, place))
         return self._pasts[name]
+
+    def _taken_in(self, pinned: Pinned, place: str) -> set[str]:
+        """The raw objects under a place that the pinned log has taken in."""
+        rows = self.con.execute(
+            f"SELECT DISTINCT uri FROM {scan_sql(pinned.ledger)} WHERE lineage = $1 AND contains(uri, $2)",
+            [lineage(pinned.log), place],
+        )
+        return {uri for (uri,) in rows.fetchall()}
 
     @property
     def views(self) -> list[str]:
@@ -160,7 +223,8 @@ class LakeConnection:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "con":
             raise AttributeError(name)
-        self.make()
+        if name in _NAMING:  # not for what fetches a result: to make views would throw it away
+            self.make()
         return getattr(self.con, name)
 
     def _run(self, run: Callable[[str, object], Any], query: str, parameters: object) -> Any:
@@ -169,20 +233,32 @@ class LakeConnection:
             raise LakeError("run query", repr(query), expected="a statement", got="none")
         for statement in statements:
             _require_reading(statement)
+            if statement.type == StatementType.TRANSACTION:  # a rollback takes back what was made since
+                self._made.clear()
+                self._prepared.clear()
         words = {word.lower() for word in re.findall(r"\w+", query)}
         for name in self._makers:
             if name in words:
                 self._make(name)
         if _LISTS.search(query):
             self.make()
-        text = self._counted(query)
+        if len(statements) == 1:
+            return self._run_one(run, self._counted(query), parameters)
+        if not all(statement.query for statement in statements):  # what DuckDB has made of a PIVOT
+            self.make()
+            return run(query, parameters)
+        for statement in statements[:-1]:  # each for itself: none is to run twice
+            self._run_one(lambda one, _: self.con.execute(one), statement, None)
+        return self._run_one(run, statements[-1], parameters)
+
+    def _run_one(self, run: Callable[[Any, object], Any], query: str | duckdb.Statement, parameters: object) -> Any:
         try:
-            return run(text, parameters)
+            return run(query, parameters)
         except duckdb.CatalogException:  # a view of the user's own may name others of ours
             if len(self._made) == len(self._makers):
                 raise
             self.make()
-            return run(text, parameters)
+            return run(query, parameters)
 
     def _counted(self, query: str) -> str:
         """The query; where it asks for nothing but the number of a table's rows, that, which is known."""
@@ -198,12 +274,13 @@ class LakeConnection:
         return f"SELECT {self.prepared(name).rows}::BIGINT AS {alias}" if is_ours else query
 
     def _make(self, name: str, again: bool = False) -> None:
-        if again or name not in self._made:
-            with engine_faults("query"):
-                self.con.execute(f"CREATE OR REPLACE {self._makers[name]()}")
-                if name in self.pinned:
-                    self.con.execute(f"COMMENT ON VIEW {identifier(name)} IS {literal(_OURS)}")
-            self._made[name] = None
+        with self._lock:
+            if again or name not in self._made:
+                with engine_faults("query"):
+                    self.con.execute(f"CREATE OR REPLACE {self._makers[name]()}")
+                    if name in self.pinned:
+                        self.con.execute(f"COMMENT ON VIEW main.{identifier(name)} IS {literal(_OURS)}")
+                self._made[name] = None
 
     def _makers_of(self, pinned: Pinned) -> dict[str, Callable[[], str]]:
         """For each view and macro of a table what follows its `CREATE`."""
@@ -270,16 +347,23 @@ class LakeConnection:
 
 
 def _view(name: str, rows: str) -> str:
-    return f"VIEW {identifier(name)} AS {rows}"
+    return f"VIEW main.{identifier(name)} AS {rows}"
 
 
 def _macro(name: str, parameters: Sequence[str], rows: str) -> str:
-    return f"MACRO {identifier(name)}({', '.join(parameters)}) AS TABLE {rows}"
+    return f"MACRO main.{identifier(name)}({', '.join(parameters)}) AS TABLE {rows}"
+
+
+def _release(con: DuckDBPyConnection) -> None:
+    """Called when what needs the connection is gone: until then it is held as an argument."""
 
 
 def _require_reading(statement: duckdb.Statement) -> None:
     """Raises LakeError for a statement that writes elsewhere than into the connection's own memory."""
-    if statement.type in _WRITING or (statement.type in _HIDING and _WRITES.search(statement.query)):
+    text = statement.query
+    is_hidden = statement.type in _HIDING and _WRITES.search(_UNREAD.sub(" ", text))
+    is_aside = statement.type != StatementType.SELECT and _WRITES_ASIDE.search(text)
+    if statement.type in _WRITING or is_hidden or is_aside or _LOGS.search(text):
         raise LakeError(
             "run query", statement.query.strip()[:200], expected="one that only reads",
             got=statement.type.name.replace("_", " "),

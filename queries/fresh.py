@@ -65,7 +65,7 @@ class Prepared:
         order = ", ".join(map(identifier, types))
         # What is first is read by a query that needs no column, such as count(*): it shall cost nothing.
         parts = (f"({empty_rows(types)})", self.base, self.fresh)
-        rows = " UNION ALL BY NAME ".join(f"SELECT 1::TINYINT AS _row, * FROM {part}" for part in parts)
+        rows = " UNION ALL BY NAME ".join(f'SELECT 1::TINYINT AS "a row", * FROM {part}' for part in parts)
         return f"SELECT {order} FROM ({rows})"
 
 

@@ -22,7 +22,7 @@ from lake.config import TableConfig
 from lake.engine import engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.lake import Lake
-from lake.log import field_ids
+from lake.log import field_ids, lineage
 from lake.sql import identifier, literal
 from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
@@ -69,7 +69,15 @@ def snapshot_of(table: Table) -> int:
 
 def past_of(lake: Lake, table: TableConfig, log: Table) -> Past:
     """Since when a table's past is whole in the lake."""
-    return find_past(lake, table, min((file.low for file in data_files(log, "created_at_us")), default=None))
+    ledger = load_table(log.catalog, layout.ledger_table(table.name))
+
+    def taken_in(place: str) -> set[str]:
+        if ledger is None:
+            return set()
+        ours = ledger.scan(row_filter=f"lineage == '{lineage(log)}'", selected_fields=("uri",)).to_arrow()
+        return {uri for uri in ours["uri"].to_pylist() if place in uri}
+
+    return find_past(lake, table, min((file.low for file in data_files(log, "created_at_us")), default=None), taken_in)
 
 
 def names_of(table: Table) -> list[str]:

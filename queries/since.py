@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from lake.store import list_objects, read
 
 SECOND_US = 1_000_000
 T = TypeVar("T")
+_WITHOUT_ZONE = r"\s*[0-9]+-[0-9]+-[0-9]+([ T]+[0-9:.]*)?\s*"
 _EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
 
@@ -49,7 +50,10 @@ class _Export(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A backfill: where its raw objects lie, when it ended (None where it has not), and whether it read everything."""
+    """A backfill: where its raw objects lie, when it ended (None where it has not), and whether it is all there is.
+
+    That it is where it read everything, and all of that is in the log.
+    """
 
     place: str
     ended_us: int | None
@@ -65,8 +69,11 @@ class Past:
     readings: tuple[Reading, ...] = ()
 
     def changes_sql(self, changes: str, moment: str) -> str:
-        """SQL for the rows of a log that tell of the items at an instant (SQL for a timestamp in UTC)."""
-        conditions = [until_sql(moment)]
+        """SQL for the rows of a log that tell of the items at an instant (SQL for a timestamp in UTC).
+
+        There are none at an instant that cannot be asked for, which `guarded` refuses.
+        """
+        conditions = [until_sql(moment), f"epoch_us({moment}) >= {self._since}"]
         for one in self.readings:
             is_of_it = f"op = 'READ' AND contains(raw_object, {literal(one.place)})"
             ends_later = "" if one.ended_us is None else f" AND epoch_us({moment}) < {one.ended_us}"
@@ -75,17 +82,25 @@ class Past:
 
     def guarded(self, rows: str, columns: Mapping[str, str], moment: str, table: str) -> str:
         """SQL for the same rows, of these columns and types, that fails where the instant cannot be asked for."""
-        first = f"{self.since_us}::BIGINT" if self.since_us < math.inf else "NULL"
         refusal = literal(f"{table} as of ")
         reason = literal(f": the past of {table} is not known then, for {self.reason}")
-        refusal = f"""CASE WHEN coalesce(epoch_us({moment}) < {first}, true)
+        refusal = f"""CASE WHEN coalesce(epoch_us({moment}) < {self._since}, true)
           THEN error({refusal} || coalesce(CAST({moment} AS VARCHAR), 'NULL') || {reason}) END"""
         return refusing(rows, refusal, columns)
 
+    @property
+    def _since(self) -> str:
+        return f"{self.since_us}::BIGINT" if self.since_us < math.inf else "NULL::BIGINT"
+
 
 def moment_sql(given: str) -> str:
-    """SQL for an instant as a timestamp in UTC, given SQL for a text or a time: a text without an offset is in UTC."""
-    return f"CAST(CAST({given} AS TIMESTAMPTZ) AS TIMESTAMP)"
+    """SQL for an instant as a timestamp in UTC, given SQL for a text or a time: a text without an offset is in UTC.
+
+    So it is whatever the zone of the connection.
+    """
+    text = f"CAST({given} AS VARCHAR)"
+    return f"""CASE WHEN regexp_full_match({text}, {literal(_WITHOUT_ZONE)}) THEN CAST({text} AS TIMESTAMP)
+      ELSE timezone('UTC', CAST({text} AS TIMESTAMPTZ)) END"""
 
 
 def until_sql(moment: str) -> str:
@@ -93,19 +108,33 @@ def until_sql(moment: str) -> str:
     return f"event_time <= {moment} AND created_at_us <= epoch_us({moment})"
 
 
-def find_past(lake: Lake, table: TableConfig, log_begins_us: int | None) -> Past:
-    """The past of a table whose log's first change is of `log_begins_us`. Raises LakeError."""
-    readings = [*_backfills(lake, table), *_exports(lake, table)]
+def find_past(
+    lake: Lake, table: TableConfig, log_begins_us: int | None, taken_in: Callable[[str], Collection[str]]
+) -> Past:
+    """The past of a table whose log's first change is of `log_begins_us`. Raises LakeError.
+
+    `taken_in` gives the raw objects under a place that the log has.
+    """
+    found = [*_backfills(lake, table), *_exports(lake, table)]
+    readings = [replace(one, is_whole=one.is_whole and _is_in(lake, one, taken_in)) for one in found]
     ends = [one.ended_us for one in readings if one.ended_us is not None and one.is_whole]
     if ends:
         first = min(ends)
         reason = f"what was in the table before was read by a backfill that was complete at {_told(first)}"
         return Past(first, reason, tuple(readings))
+    if any(one.is_whole for one in found):
+        return Past(math.inf, f"what a backfill read is not in its log yet: run dynalake compact {table.name}")
     if readings:
-        return Past(math.inf, f"a backfill was begun that has not ended: run dynalake backfill {table.name}")
+        return Past(math.inf, "a backfill was begun that has not ended: run it again")
     if log_begins_us is None:
         return Past(math.inf, "its log is empty")
     return Past(log_begins_us, f"its log begins at {_told(log_begins_us)}, and no backfill brought what was before")
+
+
+def _is_in(lake: Lake, reading: Reading, taken_in: Callable[[str], Collection[str]]) -> bool:
+    """Whether all raw objects of a backfill that are there were taken in, from here or from a copy elsewhere."""
+    names = {one.uri.rpartition("/")[2] for one in list_objects(lake.place(reading.place[1:]), may_be_missing=True)}
+    return names <= {uri.rpartition("/")[2] for uri in taken_in(reading.place)}
 
 
 def _backfills(lake: Lake, table: TableConfig) -> list[Reading]:
@@ -126,18 +155,28 @@ def _backfills(lake: Lake, table: TableConfig) -> list[Reading]:
             place = "/" + layout.backfill_objects(table.name, run)
             # DynamoDB tells its clock in whole seconds.
             found.append(Reading(place, None if ended is None else ended + SECOND_US, is_done and not is_void))
-    return found
+    return [one if one.ended_us is not None else _left(one, found[n:]) for n, one in enumerate(found)]
+
+
+def _left(reading: Reading, later: Sequence[Reading]) -> Reading:
+    """A run that was left for another: nobody reads for it any more once that one has ended."""
+    return replace(reading, ended_us=min((one.ended_us for one in later if one.ended_us is not None), default=None))
 
 
 def _exports(lake: Lake, table: TableConfig) -> list[Reading]:
     """Full exports: what is in an incremental one bears the time at which it was written."""
     folder = lake.place(layout.export_notes(table.name))
-    notes = [_decoded(one.uri, _Export) for one in list_objects(folder, may_be_missing=True)]
-    return [
-        Reading("/" + layout.export_objects(table.name, note.export), note.until_us + SECOND_US, True)
-        for note in notes
-        if note.from_us is None
-    ]
+    names = {one.uri.rpartition("/")[2] for one in list_objects(folder, may_be_missing=True)}
+    found = []
+    for name in sorted(names):
+        if not layout.is_export_note(name):
+            continue
+        note = _decoded(folder + name, _Export)
+        if note.from_us is None:
+            is_done = layout.export_end(table.name, note.export).rpartition("/")[2] in names
+            place = "/" + layout.export_objects(table.name, note.export)
+            found.append(Reading(place, note.until_us + SECOND_US, is_done))
+    return found
 
 
 def _decoded(place: str, kind: type[T]) -> T:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import ingest.exports
@@ -327,14 +328,20 @@ def test_a_stop_between_files_is_gone_on_with(tmp_path: Path, monkeypatch: pytes
         run(lake, uri)
     assert len(raw_texts(lake)) == 3
     compacted(lake)
+    then = "SELECT count(*) FROM orders_as_of('2100-01-01')"
+    with pytest.raises(duckdb.InvalidInputException, match="a backfill was begun that has not ended"):
+        rows(lake, then)
     monkeypatch.setattr(ingest.exports, "put_new_copy", put)
     report = run(lake, uri)
     assert report.skipped == 3 and report.objects == complete.objects - 3
     assert {name: sorted(text.splitlines()) for name, text in raw_texts(lake).items()} == {
         name: sorted(text.splitlines()) for name, text in raw_texts(whole).items()
     }
+    with pytest.raises(duckdb.InvalidInputException, match="is not in its log yet: run dynalake compact"):
+        rows(lake, then)
     assert compacted(lake).duplicates == 0
     assert fresh_items(lake) == expected_items(SCHEMA, table.items.values())
+    assert rows(lake, then) == [(len(table.items),)]
 
 
 def test_twice_and_by_another_lake(tmp_path: Path) -> None:
