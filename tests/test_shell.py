@@ -156,11 +156,12 @@ def test_a_session_on_a_terminal(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_what_there_is(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("", "orders", "orders_changes", "orders_history", "orders_as_of(ts)"):
+    for name in ("", "orders", "ORDERS_changes;", "orders_history", "orders_as_of(ts)"):
         assert shell.take(f"\\d {name}")
     shown, errors = capsys.readouterr()
     assert errors == ""
     assert "_expired_at" in shown and "sequence_number" in shown and "TIMESTAMP" in shown
+    assert shell.take("\\dt;") and capsys.readouterr().err == ""
     shell.take("\\d nothing")
     assert "orders_changes" in capsys.readouterr().err
     shell.take("\\dt")
@@ -210,6 +211,8 @@ def test_how_results_are_shown(shell: Shell, tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "row 2" in shown and "second │ 2" in shown
     assert "\x1b[31m" not in shown and "a\\x1b[31m" in shown  # data moves no cursor
+    shell.take(f'SELECT 1 AS "{"long" * 50}", 2 AS b')
+    assert max(map(cell_len, capsys.readouterr().out.splitlines())) < 50
     shell.take("\\x")
     shell.take("FROM range(300)")
     assert "first 200 rows" in capsys.readouterr().out

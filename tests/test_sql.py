@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynalake.console import interval_text
+from dynalake.query_faults import query_fault
 from dynalake.results import csv_line, new_file
 from dynalake.session import instant_of
 from dynalake.statements import is_complete, split_statements, tokens_of
@@ -353,6 +355,9 @@ def test_queries_of_the_pack(lake: Lake) -> None:
         ("SELECT (1", ["end of input", "SELECT (1 >>>"]),
         ("SELECT 'abc", ["unterminated", ">>> 'abc"]),
         ("FROM 'nosuch.parquet'", ["nosuch.parquet", "Check the path"]),
+        ("INSERT INTO orders_changes FROM orders_changes", ["only read", "CREATE TEMP TABLE"]),
+        ("DELETE FROM orders", ["only read"]),
+        ("UPDATE orders SET pk = 'x'", ["only read"]),
         ("FROM con", ["con does not exist"]),  # no variable of ours is a table
     ],
 )
@@ -364,7 +369,32 @@ def test_faults_say_what_to_do(lake: Lake, query: str, told: list[str]) -> None:
 
 def test_more_than_fits_into_memory_says_so(lake: Lake) -> None:
     fault = sql(lake, "SELECT list(range) FROM range(100000000)", "--memory-mb", "512").fault
-    assert "--memory-mb" in fault and "Possible solutions" not in fault
+    assert "--memory-mb" in fault and "Out of Memory" in fault and "Possible solutions" not in fault
+
+
+def test_what_fails_while_it_is_fetched_tells_why(lake: Lake) -> None:
+    """DuckDB then says first that the result is closed."""
+    raw = "Invalid Input Error: Attempting to execute a closed result\nError: Out of Memory Error: of 1 MiB\n\nPossible"
+    (statement,) = split_statements("FROM orders")
+    fault = query_fault(RuntimeError(raw), statement, [], lambda _: [], lake.uri)
+    assert fault.got == "Out of Memory Error: of 1 MiB" and "--memory-mb" in fault.remedy
+
+
+def test_a_table_named_as_a_word_of_sql(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake", "order")
+    assert 'quotes, "order"' in sql(lake, "SELECT * FROM order").fault
+    assert sql(lake, 'SELECT count(*) AS n FROM "order"', "--format", "csv").out == "n\n0\n"
+    assert "quotes" not in sql(lake, "SELECT * FRM order_changes").fault
+
+
+def test_what_an_encoding_does_not_have_is_written_out(lake: Lake) -> None:
+    query = "SELECT '\u6f22' AS a"
+    for form in ("table", "csv"):
+        ended = subprocess.run(
+            [*PROCESS, "--lake", str(lake.root), "sql", query, "--format", form], cwd=ROOT, text=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, ended.stderr) == (0, "") and "\\u6f22" in ended.stdout
 
 
 def test_a_lake_without_tables(tmp_path: Path) -> None:
