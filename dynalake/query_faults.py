@@ -88,7 +88,7 @@ def _remedied(raw: str, relations: Sequence[Relation], lake_uri: str) -> tuple[s
     if "Out of Memory Error" in raw:
         return raw[raw.index("Out of Memory Error") :].splitlines()[
             0
-        ], "Give it more memory by --memory-mb, or ask for less at once"
+        ], "Give it more memory by --memory-mb, or ask for fewer columns"
     if wrong := _WRONG_ARGUMENTS.search(raw):
         known = _named(wrong["name"], relations)
         if known is not None:

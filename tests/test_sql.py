@@ -21,10 +21,9 @@ from hypothesis import strategies as st
 
 from dynalake.console import interval_text
 from dynalake.query_faults import query_fault
-from dynalake.results import csv_line, new_file
+from dynalake.results import csv_line
 from dynalake.session import instant_of
 from dynalake.statements import is_complete, split_statements, tokens_of
-from lake.errors import ConfigError
 from lake.lake import Lake
 from tests.commands import Outcome, dynalake
 from tests.lakes import compacted, new_lake, refreshed
@@ -281,14 +280,12 @@ def test_places_that_are_not_to_be_written_to(lake: Lake, tmp_path: Path) -> Non
     before = sorted(lake.root.rglob("*"))
     for place in (lake.root / "raw/x.csv", lake.root / "x.parquet", tmp_path / "into/raw/x.csv"):
         assert "outside of the lake" in sql(lake, "SELECT 1", "--output", place).fault
-    for place in (tmp_path, tmp_path / "no/such/x.csv", "s3://bucket/x.csv"):
-        assert sql(lake, "SELECT 1", "--output", place).fault
+    for place, told in (tmp_path, "a file"), (tmp_path / "no/such/x.csv", "write into"), ("s3://b/x.csv", "on S3"):
+        assert told in sql(lake, "SELECT 1", "--output", place).fault
     assert sorted(lake.root.rglob("*")) == before
     assert "2" in sql(lake, "SELECT 1; SELECT 2", "--output", tmp_path / "x.parquet").fault
     assert sql(lake, "CREATE TEMP TABLE t AS SELECT 1 AS a; FROM t", "--output", tmp_path / "x.parquet").code == 0
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [{"a": 1}]
-    with pytest.raises(ConfigError), new_file(Path("s3://b/k"), "s3://b"):
-        pass
 
 
 def test_a_table_in_a_file_is_as_wide_as_it_must_be(lake: Lake, tmp_path: Path) -> None:
@@ -331,8 +328,7 @@ def test_all_tables_as_of_a_time(lake: Lake) -> None:
 def test_queries_of_the_pack(lake: Lake) -> None:
     from queries import pack
 
-    for name in pack.names("operational"):
-        assert sql(lake, "--query", name, "--table", "orders").code == 0
+    assert sql(lake, "--query", pack.names("operational")[0], "--table", "orders").code == 0
     assert pack.names("operational")[0] in sql(lake, "--query", "nothing").fault
     assert "nothing" in sql(lake, "--query", pack.names("operational")[0], "--table", "nothing").fault
 
