@@ -31,7 +31,7 @@ from dynalake.shell import COMMANDS, Shell, history_path, open_history
 from dynalake.showing import Showing
 from lake.lake import Lake
 from queries.connect import connect
-from tests.lakes import compacted, new_lake, refreshed
+from tests.lakes import compacted, ten_items
 from tests.records import text
 from tests.test_sql import LONG, PROCESS
 from tests.test_tidy import ROOT
@@ -42,20 +42,10 @@ SECONDS_MAX = 30
 ON_TERMINAL = [*PROCESS[:-1], f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {PROCESS[-1]}"]
 
 
-def made_lake(root: Path) -> Lake:
-    lake = new_lake(root)
-    for n in (1, 2):
-        Path(lake.raw, f"{n}").write_bytes(b"\n".join(text(f"{n}/{i}") for i in range(5)))
-        compacted(lake)
-        if n == 1:
-            refreshed(lake)
-    return lake
-
-
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Ten items, half of them in the tail."""
-    return made_lake(tmp_path_factory.mktemp("shell") / "lake")
+    return ten_items(tmp_path_factory.mktemp("shell") / "lake")
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +169,7 @@ def test_each_relation_is_described_and_can_be_asked(session: Session) -> None:
 
 
 def test_a_shell_moves_on_and_tells_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lake = made_lake(tmp_path / "lake")
+    lake = ten_items(tmp_path / "lake")
     session = Session(lake, 1024)
     shell = Shell(session, Showing("csv", is_fitted=True))
     try:

@@ -26,7 +26,7 @@ from dynalake.session import instant_of
 from dynalake.statements import is_complete, split_statements, tokens_of
 from lake.lake import Lake
 from tests.commands import Outcome, dynalake
-from tests.lakes import compacted, new_lake, refreshed
+from tests.lakes import compacted, new_lake, ten_items
 from tests.records import text
 from tests.test_tidy import ROOT
 
@@ -41,14 +41,7 @@ LONG = "SELECT count(*) FROM range(1000000000) a, range(1000) b WHERE a.range % 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Ten items, half of them in the tail."""
-    lake = new_lake(tmp_path_factory.mktemp("sql") / "lake")
-    for n in (1, 2):
-        Path(lake.raw, f"{n}").write_bytes(b"\n".join(text(f"{n}/{i}") for i in range(5)))
-        compacted(lake)
-        if n == 1:
-            refreshed(lake)
-    return lake
+    return ten_items(tmp_path_factory.mktemp("sql") / "lake")
 
 
 def sql(lake: Lake, *arguments: object) -> Outcome:
