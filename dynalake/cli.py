@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -59,6 +60,9 @@ def _lake(
 
 def main() -> None:
     """Runs a command: exit 0, 1 for a fault (one line on stderr), 2 for wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding does not have is written out
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             app()

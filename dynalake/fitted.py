@@ -61,8 +61,9 @@ def cut(text: str, width: int) -> str:
 
 def print_expanded(console: Console, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Every value on a line of its own, and whole."""
-    wide = max((cell_len(name) for name in names), default=0)
+    heads = [cut(printable(name), _CELL_MAX) for name in names]
+    wide = max(map(cell_len, heads), default=0)
     for number, row in enumerate(rows, 1):
         console.print(Text(f"─[ row {number:,} ]{'─' * 20}"), style="bold")
-        for name, value in zip(names, row, strict=True):
-            console.print(Text(f"{set_cell_size(name, wide)} │ {printable(value)}"), soft_wrap=True)
+        for head, value in zip(heads, row, strict=True):
+            console.print(Text(f"{set_cell_size(head, wide)} │ {printable(value)}"), soft_wrap=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
+import duckdb
+
 from dynalake.relations import Relation, relations_named
 from dynalake.statements import Statement, saying
 from lake.errors import LakeError
@@ -20,6 +22,8 @@ _SCALAR = re.compile(r"Scalar (?:Macro )?Function with name \"?(?P<name>[^\s\"]+
 _WRONG_ARGUMENTS = re.compile(r'[Mm]acro (?:Function )?"?(?P<name>[^\s"(]+)"?(?:\(\))? does not support')
 _NO_FILE = re.compile(r"No files found|No such file|Cannot open file|NoSuchKey|HTTP.*\b404\b|404 \(Not Found\)")
 _NO_COLUMN = re.compile(r'(?:Values list|Table) "(?P<owner>[^"]+)" does not have a column named "(?P<column>[^"]+)"')
+_SYNTAX = re.compile(r'syntax error at or near "(?P<name>[^"]+)"')
+_WRITES = re.compile(r"is not an table|Can only (?:delete from|update) base table|Cannot (?:delete|update)")
 _KIND = re.compile(r"\A(?:Binder|Catalog|Parser|Invalid Input|Conversion|IO) Error: ")
 _GONE = "Files of this version of the lake are gone: run the query again, in the shell after \\refresh"
 _OWN_WORDS = re.compile(r"\n*Did you mean [^\n]*")
@@ -82,11 +86,18 @@ def _marked(place: re.Match[str]) -> str:
 def _remedied(raw: str, relations: Sequence[Relation], lake_uri: str) -> tuple[str, str]:
     """What was said, without what does not hold here, and what to do."""
     if "Out of Memory Error" in raw:
-        return raw.splitlines()[0], "Give it more memory by --memory-mb, or ask for less at once"
+        return raw[raw.index("Out of Memory Error") :].splitlines()[
+            0
+        ], "Give it more memory by --memory-mb, or ask for fewer columns"
     if wrong := _WRONG_ARGUMENTS.search(raw):
         known = _named(wrong["name"], relations)
         if known is not None:
             return f"arguments that {known.name} does not take{_end(raw)}", f"Call it as {known.call}"
+    syntax = _SYNTAX.search(raw)
+    if syntax and _named(syntax["name"], relations) and _is_keyword(syntax["name"]):
+        return raw, f'SQL has a word of that name: write the table in quotes, "{syntax["name"].lower()}"'
+    if _WRITES.search(raw):
+        return raw, "A lake is only read: write to a table of your own, CREATE TEMP TABLE … AS …"
     if unknown := _UNKNOWN.search(raw):
         return _unknown_name(unknown["name"], _OWN_WORDS.sub("", raw), relations)
     if scalar := _SCALAR.search(raw):
@@ -103,6 +114,10 @@ def _remedied(raw: str, relations: Sequence[Relation], lake_uri: str) -> tuple[s
     if missing:
         return raw, f"Give it by --param {missing[1].split(',')[0].strip()}=VALUE"
     return re.sub(r"Candidate bindings: :", "Candidate bindings:", raw), ""
+
+
+def _is_keyword(name: str) -> bool:
+    return duckdb.tokenize(name)[0][1] == duckdb.token_type.keyword
 
 
 def _end(raw: str) -> str:

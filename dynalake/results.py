@@ -122,7 +122,7 @@ def printable(value: Any) -> str:
 def new_file(path: Path, lake_uri: str) -> Iterator[Path]:
     """Where to write what is then at `path`, whole or not at all. Raises ConfigError for a place that cannot be."""
     target = Path(os.path.realpath(path))
-    if is_s3(str(path)):
+    if str(path).startswith("s3:/"):  # a Path has taken the second slash
         raise ConfigError("write", path, expected="a file", got="a place on S3", remedy="Copy it there afterwards")
     if not is_s3(lake_uri) and target.is_relative_to(os.path.realpath(lake_uri)):
         raise ConfigError("write", path, expected="a file outside of the lake", got=f"one in {lake_uri}")

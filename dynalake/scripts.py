@@ -35,6 +35,6 @@ def read_packed(lake: Lake, name: str, table: str | None) -> str:
     if table is None and len(tables) != 1:
         raise ConfigError(
             "read query", name, expected=f"the table that it is about: {', '.join(tables) or 'none is registered'}",
-            got="none named", remedy="Name it: --table NAME",
+            got="none named", remedy=f"Name it: --table NAME, in the shell \\query {name} NAME",
         )  # fmt: skip
     return pack.read_query(name, next(iter(tables)) if table is None else lake.config.table(table).name)

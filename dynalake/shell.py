@@ -87,17 +87,18 @@ class Shell:
         run_statements(self.session, self.session.plan(split_statements(text, source)), self.showing)
 
     def _command(self, text: str) -> None:
-        name, _, argument = text.partition(" ")
+        name, _, argument = text.rstrip("; ").partition(" ")
         if name not in self._doing:
             raise ConfigError("do", name, expected="a command of the shell", got="none", remedy="See them by \\?")
-        self._doing[name](argument.strip().rstrip(";").strip())
+        self._doing[name](argument.strip())
 
     def _describe(self, name: str) -> None:
         relations = self.session.relations
         if not name:
             self.showing.rows(["name", "what it is"], [(one.call, one.what) for one in relations])
             return
-        found = next((one for one in relations if name in (one.name, one.call, f'"{one.name}"')), None)
+        asked = name.lower()  # names are found in any case
+        found = next((one for one in relations if asked in (one.name, one.call.lower(), f'"{one.name}"')), None)
         if found is None:
             known = ", ".join(one.name for one in relations[:12]) or "nothing"
             raise ConfigError("describe", name, expected=f"one of {known}", got="none", remedy="See all by \\d")

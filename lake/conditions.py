@@ -144,11 +144,6 @@ def atoms(condition: Condition) -> Iterator[BeginsWith | In | Exists]:
             yield atom
 
 
-def condition_attributes(condition: Condition) -> list[str]:
-    """The attributes that a condition looks at."""
-    return list(dict.fromkeys(atom.attribute for atom in atoms(condition)))
-
-
 def _value_of(image: Image, attribute: str) -> Value | None:
     """The attribute's value, where it is of a kind that literals have."""
     found = image.get(attribute)

@@ -23,6 +23,7 @@ from lake.keys import KeyAttribute, KeyKind, KeySchema
 from lake.lake import Lake, add_table, create_lake
 from lake.store import put
 from queries.connect import connect
+from tests.records import text
 
 NOW_US = 1_800_000_000_000_000
 SETTINGS = Settings(NOW_US, memory_mb=1024, threads=2)
@@ -36,6 +37,17 @@ def new_lake(
 ) -> Lake:  # fmt: skip
     """A lake with one table."""
     return add_table(create_lake(root), TableConfig("", name, keys, surface, buckets, ttl=ttl))
+
+
+def ten_items(root: Path) -> Lake:
+    """A lake with two batches of five items each, of which the state covers one."""
+    lake = new_lake(root)
+    for n in (1, 2):
+        Path(lake.raw, f"{n}").write_bytes(b"\n".join(text(f"{n}/{i}") for i in range(5)))
+        compacted(lake)
+        if n == 1:
+            refreshed(lake)
+    return lake
 
 
 def with_ttl(lake: Lake, ttl: Ttl) -> Lake:

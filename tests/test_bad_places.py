@@ -14,8 +14,7 @@ import pytest
 
 from lake.lake import Lake
 from tests.commands import dynalake
-from tests.lakes import compacted, fresh_items, new_lake, refreshed
-from tests.records import text
+from tests.lakes import fresh_items, ten_items
 from tests.test_tidy import ROOT
 
 EVERY = {
@@ -31,14 +30,7 @@ OF_TABLES = ("compact", "refresh", "sql", "status")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with two batches, of which the state covers one."""
-    lake = new_lake(tmp_path_factory.mktemp("made") / "lake")
-    for n in (1, 2):
-        Path(lake.raw, f"{n}").write_bytes(b"\n".join(text(f"{n}/{i}") for i in range(5)))
-        compacted(lake)
-        if n == 1:
-            refreshed(lake)
-    return lake
+    return ten_items(tmp_path_factory.mktemp("made") / "lake")
 
 
 @pytest.fixture

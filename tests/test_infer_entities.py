@@ -229,5 +229,7 @@ def test_the_command_where_there_is_nothing_to_tell(tmp_path: Path) -> None:
     lake = new_lake(tmp_path / "lake", "app")
     assert "0 of 0 items" in dynalake(lake.uri, "infer-entities", "app").out
     assert "Declare them in lake.toml by hand" in dynalake(lake.uri, "infer-entities", "app", "--write").fault
+    told = dynalake(lake.uri, "infer-entities", "app", "--toml").out
+    assert told.startswith("# app: nothing tells") and tomllib.loads(told) == {}
     assert dynalake(lake.uri, "infer-entities", "app", "--toml", "--json").code == 2
     assert "a registered table (app)" in dynalake(lake.uri, "infer-entities", "nope").fault

@@ -245,7 +245,7 @@ def test_files_are_those_that_there_are(story: Story) -> None:
 def test_items_are_those_of_queries_whatever_the_ties(tmp_path: Path, seed: int) -> None:
     """Of changes in milliseconds, many at once; under a policy that keeps what expires."""
     rng = random.Random(seed)
-    table = history(rng, 4, 120, 1_500)
+    table = history(rng, 4, 60, 600)
     lake = new_lake(tmp_path / "lake", ttl="keep")
     objects = standin.firehose_objects(
         standin.kds_records(table, seed=seed, precision="MILLISECOND"), seed=seed, buffer_bytes=8_000

@@ -31,7 +31,7 @@ from dynalake.shell import COMMANDS, Shell, history_path, open_history
 from dynalake.showing import Showing
 from lake.lake import Lake
 from queries.connect import connect
-from tests.lakes import compacted, new_lake, refreshed
+from tests.lakes import compacted, ten_items
 from tests.records import text
 from tests.test_sql import LONG, PROCESS
 from tests.test_tidy import ROOT
@@ -42,20 +42,10 @@ SECONDS_MAX = 30
 ON_TERMINAL = [*PROCESS[:-1], f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {PROCESS[-1]}"]
 
 
-def made_lake(root: Path) -> Lake:
-    lake = new_lake(root)
-    for n in (1, 2):
-        Path(lake.raw, f"{n}").write_bytes(b"\n".join(text(f"{n}/{i}") for i in range(5)))
-        compacted(lake)
-        if n == 1:
-            refreshed(lake)
-    return lake
-
-
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Ten items, half of them in the tail."""
-    return made_lake(tmp_path_factory.mktemp("shell") / "lake")
+    return ten_items(tmp_path_factory.mktemp("shell") / "lake")
 
 
 @pytest.fixture(scope="module")
@@ -156,11 +146,12 @@ def test_a_session_on_a_terminal(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_what_there_is(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("", "orders", "orders_changes", "orders_history", "orders_as_of(ts)"):
+    for name in ("", "orders", "ORDERS_changes;", "orders_history", "orders_as_of(ts)"):
         assert shell.take(f"\\d {name}")
     shown, errors = capsys.readouterr()
     assert errors == ""
     assert "_expired_at" in shown and "sequence_number" in shown and "TIMESTAMP" in shown
+    assert shell.take("\\dt;") and capsys.readouterr().err == ""
     shell.take("\\d nothing")
     assert "orders_changes" in capsys.readouterr().err
     shell.take("\\dt")
@@ -178,7 +169,7 @@ def test_each_relation_is_described_and_can_be_asked(session: Session) -> None:
 
 
 def test_a_shell_moves_on_and_tells_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lake = made_lake(tmp_path / "lake")
+    lake = ten_items(tmp_path / "lake")
     session = Session(lake, 1024)
     shell = Shell(session, Showing("csv", is_fitted=True))
     try:
@@ -210,6 +201,8 @@ def test_how_results_are_shown(shell: Shell, tmp_path: Path, capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "row 2" in shown and "second │ 2" in shown
     assert "\x1b[31m" not in shown and "a\\x1b[31m" in shown  # data moves no cursor
+    shell.take(f'SELECT 1 AS "{"long" * 50}", 2 AS b')
+    assert max(map(cell_len, capsys.readouterr().out.splitlines())) < 50
     shell.take("\\x")
     shell.take("FROM range(300)")
     assert "first 200 rows" in capsys.readouterr().out

@@ -54,7 +54,8 @@ def run(
     if as_json:
         print_json(_fields(config, proposals, entities, added if write else None))
     elif as_toml:
-        print(entities_text(config.name, entities).strip("\n"))
+        none = f"# {config.name}: nothing tells its items apart; {proposals.looked_at:,} were looked at"
+        print(entities_text(config.name, entities).strip("\n") or none)
     else:
         _show(config, proposals, entities)
         if write:

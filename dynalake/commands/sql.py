@@ -28,7 +28,7 @@ def run(
         typer.Argument(help="SQL over TABLE, TABLE_changes, TABLE_as_of(ts), TABLE_history(key…); a shell without."),
     ] = None,
     file: Annotated[list[str] | None, typer.Option(help="Run the statements of a file, of stdin for -.")] = None,
-    packed: Annotated[str | None, typer.Option("--query", help="Run a query of the pack.")] = None,
+    packed: Annotated[str | None, typer.Option("--query", help="A query of the pack; a wrong name lists them.")] = None,
     table: Annotated[str | None, typer.Option(help="The table that --query is about.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: a text for $NAME in the query.")] = None,
     as_of: Annotated[str | None, typer.Option(help="All tables as they were at a time, in ISO 8601.")] = None,
