@@ -15,6 +15,8 @@ from lake.projection import projected, text_pointer, typed
 from lake.sql import CANONICAL_NUMBER, identifier, item_key_sql, literal, paths, refusing
 from lake.state import own_columns
 
+TOGETHER_MIN = 16  # values that are taken from an image at once: about as dear as one
+PARTS_MAX = 16  # of an image: each keeps a parsed copy of some thousand of them
 # What queries name within themselves holds a space: a key may be named in any other way.
 _OLD, _NEW, _FROM, _STEP, _PLACE = '"the old"', '"the new"', '"the from"', '"the step"', '"the place"'
 _BEFORE, _AFTER, _CHANGED = '"image before"', '"image after"', '"what changed"'
@@ -31,15 +33,34 @@ _DIFFERENCE = {
 def changes(columns: Sequence[Column], log: str, log_columns: Sequence[str]) -> str:
     """The log, and beside its own columns what each attribute was before and after the change, typed as in the state.
 
-    Each value is taken from its image by itself: a query pays for those that it names.
+    Values are taken from an image some at a time: a query pays for those that it names and a few beside them. Each by
+    itself would be a parsed copy of the image for each; all at once, all of them for one.
     """
-    texts, values = [], []
-    for n, (prefix, column, name) in enumerate(change_columns(columns, log_columns)):
-        place, text = literal(text_pointer(column)), identifier(f"text {n}")
-        texts.append(f"json_extract_string({prefix}_image, {place}) AS {text}")
-        values.append(f"{typed(column, text)} AS {identifier(name)}")
+    together = max(TOGETHER_MIN, len(columns) // PARTS_MAX)
+    parts, texts, values = [], [], []
+    for start, prefix, some in _parts(columns, log_columns, together):
+        part = identifier(f"{prefix} part {start}")
+        places = paths([text_pointer(column) for column, _ in some])
+        parts.append(f"json_extract_string({prefix}_image, {places}) AS {part}")
+        for n, (column, name) in enumerate(some, start=1):
+            text = identifier(f"{prefix} text {start + n}")
+            texts.append(f"{part}[{n}] AS {text}")
+            values.append(f"{typed(column, text)} AS {identifier(name)}")
     ours = ", ".join(map(identifier, log_columns))
-    return f"SELECT {', '.join([ours, *values])} FROM (SELECT {', '.join([ours, *texts])} FROM {log})"
+    for level in (parts, texts, values):
+        log = f"(SELECT {', '.join([ours, *level])} FROM {log})"
+    return f"FROM {log}"
+
+
+def _parts(
+    columns: Sequence[Column], log_columns: Sequence[str], together: int
+) -> Iterator[tuple[int, str, list[tuple[Column, str]]]]:
+    """The typed columns of `orders_changes` in parts of one image: where a part begins, `new` or `old`, its columns."""
+    named = list(change_columns(columns, log_columns))
+    for prefix in ("new", "old"):
+        of_image = [(column, name) for one, column, name in named if one == prefix]
+        for start in range(0, len(of_image), together):
+            yield start, prefix, of_image[start : start + together]
 
 
 def change_columns(columns: Sequence[Column], log_columns: Sequence[str]) -> Iterator[tuple[str, Column, str]]:
@@ -116,8 +137,10 @@ def history(table: TableConfig, log: str) -> tuple[list[str], str]:
 
 
 def _key_argument(attribute: KeyAttribute, name: str) -> str:
-    """SQL for the canonical text of a key given in a query: B in base64, N as a number or text."""
-    return f"number(CAST({name} AS VARCHAR))" if attribute.kind == "N" else f"CAST({name} AS VARCHAR)"
+    """SQL for the canonical text of a key given in a query: B as binary or in base64, N as a number or text."""
+    if attribute.kind == "B":
+        return f"CASE WHEN typeof({name}) = 'BLOB' THEN to_base64({name}::BLOB) ELSE {name}::VARCHAR END"
+    return f"number({name}::VARCHAR)" if attribute.kind == "N" else f"{name}::VARCHAR"
 
 
 def transitions(table: TableConfig, known: Sequence[str], log: str, attribute: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import random
@@ -14,7 +15,7 @@ import pytest
 
 from lake.attributes import canonical_number, canonical_value, plain_json
 from lake.changes import Change
-from lake.keys import ItemKey
+from lake.keys import ItemKey, KeyAttribute, KeySchema
 from lake.ordering import in_order, latest
 from lake.sql import literal
 from queries.connect import LakeConnection, connect
@@ -211,3 +212,32 @@ def test_a_streams_table_is_ordered_by_its_numbers(tmp_path: Path) -> None:
     with connect(lake) as con:
         rows = con.execute("SELECT from_value, to_value FROM orders_transitions('v') ORDER BY event_id DESC").fetchall()
         assert rows == [(None, "a"), ("a", "b"), ("b", "a")]
+
+
+def test_a_binary_key_is_given_as_it_is_shown(tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake", keys=KeySchema(KeyAttribute("pk", "B")))
+    once = base64.b64encode(b"\x02\x00\xff").decode()
+    key = {"pk": {"B": base64.b64encode(once.encode()).decode()}}  # as KDS encodes it
+    land_records(lake, "1.ndjson", [record("e1", body={TIME: START_US, "Keys": key, "NewImage": key})])
+    compacted(lake)
+    with connect(lake) as con:
+        for given in (f"'{once}'", r"'\x02\x00\xFF'::BLOB"):
+            assert con.execute(f"SELECT event_id FROM orders_history({given})").fetchall() == [("e1",)]
+        assert con.execute("SELECT (SELECT count(*) FROM orders_history(pk)) FROM orders").fetchall() == [(1,)]
+
+
+def test_all_values_of_changes_need_little_memory(tmp_path: Path) -> None:
+    """Of every value by itself there would be a parsed copy of each image at once."""
+    lake = new_lake(tmp_path / "lake")
+    keys = [{"pk": s(f"i{n}"), "sk": s("1")} for n in range(6_000)]
+    images = [key | {f"a{n}": {"N": str(n)} for n in range(60)} | {"text": s("x" * 1_000)} for key in keys]
+    bodies = [{TIME: START_US, "Keys": key, "NewImage": image, "OldImage": image}
+              for key, image in zip(keys, images, strict=True)]  # fmt: skip
+    land_records(
+        lake, "1.ndjson", [record(f"e{n}", eventName="MODIFY", body=body) for n, body in enumerate(bodies)]
+    )  # fmt: skip
+    compacted(lake)
+    with connect(lake, 800, 2) as con:
+        assert con.execute("SELECT count(*), sum(new_a59), max(old_a7) FROM (FROM orders_changes)").fetchall()
+        columns = ", ".join(f"max({kind}_a{n})" for kind in ("new", "old") for n in range(60))
+        assert con.execute(f"SELECT {columns} FROM orders_changes").fetchall()[0][:60] == tuple(range(60))
