@@ -27,7 +27,8 @@ from lake.sql import identifier, literal
 from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
 from lake.tail import ensure_tail, evolve_tail, is_computed_from, source_of
-from queries.connect import connect
+from queries.connect import LakeConnection, connect
+from queries.entities import entity_columns
 from queries.since import Past, find_past
 
 ATTEMPTS_MAX = 10
@@ -140,7 +141,7 @@ def _write(
         made = con.prepared(table.name)
         source = source_of(state, log, table)
         transaction = tail.transaction()
-        evolve_tail(transaction, table, made.columns, source)
+        evolve_tail(transaction, table, made.columns, source, _entities(con, table, made.columns))
         metadata = transaction.table_metadata
         gone = {file.path for file in data_files(tail, "_created_at_us")}
         with Output(tail) as output:
@@ -156,6 +157,14 @@ def _write(
     if written is None or not is_computed_from(written, source):
         return None
     return Version(table, made.columns, state, written, log, past_of(lake, table, log), True, conflicts)
+
+
+def _entities(con: LakeConnection, table: TableConfig, columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """The columns of the views of entities: a pass over the items for each that declares none."""
+    relation = identifier(table.name)
+    if table.entities:
+        con.make(table.name)
+    return {one.name: entity_columns(con.con, relation, one, table.keys, columns) for one in table.entities}
 
 
 def _copy(con: DuckDBPyConnection, rows: str, ids: str, folder: str) -> list[tuple[str, int, int | None]]:

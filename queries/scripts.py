@@ -20,7 +20,7 @@ from lake.store import put, put_new, update
 from lake.tables import scan_sql
 from queries.portable import Sources
 from queries.publish import Version, snapshot_of
-from queries.published import queries_of, views_of
+from queries.published import queries_of, unsaid_entities, views_of
 
 _DUCKDB = """-- The views of this lake, for DuckDB's own command line: duckdb -init views.sql
 INSTALL avro;
@@ -60,7 +60,7 @@ def publish_duckdb(lake: Lake, version: Version) -> Made:
         statements.append(f"CREATE OR REPLACE MACRO {identifier(name)}({parameters}) AS TABLE {macro.sql}")
     header = _DUCKDB.format(s3=_DUCKDB_S3 if lake.is_on_s3 else "")
     _write(lake, "duckdb", header, version, statements)
-    return list(views), list(macros), []
+    return list(views), list(macros), unsaid_entities(version, "duckdb")
 
 
 def publish_spark(lake: Lake, version: Version, catalog: str) -> Made:
@@ -74,7 +74,7 @@ def publish_spark(lake: Lake, version: Version, catalog: str) -> Made:
     queries = queries_of(version, sources, "spark")
     comments = [f"-- {name}: {query.sql}" for name, query in queries.items()]
     _write(lake, "spark", _SPARK, version, statements, comments)
-    return list(views), list(queries), []
+    return list(views), list(queries), unsaid_entities(version, "spark")
 
 
 def _in_spark(catalog: str, table: Table) -> str:
