@@ -18,6 +18,7 @@ warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_change
                                    <table>_tail
 …/metadata/version-hint.text       which version of a table was published, for readers that know no catalog
 views.sql, views.spark.sql         the published views, for DuckDB's own command line and for Spark
+views.athena.json                  which views were published into which database of Glue
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from datetime import UTC, datetime
 CONFIG = "lake.toml"
 CATALOG = "catalog.db"
 MASKS_CHECK = "masks.check"
+VIEWS_ATHENA = "views.athena.json"
 VIEWS = {"duckdb": "views.sql", "spark": "views.spark.sql"}
 RAW = "raw"
 DEAD_LETTERS = "dead_letters"

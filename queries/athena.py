@@ -18,6 +18,7 @@ from lake.aws import aws_client, aws_faults, error_code
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
 from lake.sql import identifier
+from queries.athena_views import claim_views, drop_views
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -86,12 +87,13 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
     One after the other: where one fails, those before it stand, and the next run makes all of them again.
     """
     from queries.portable import Sources
-    from queries.published import queries_of, untyped_changes, views_of
+    from queries.published import queries_of, unsaid_entities, untyped_changes, views_of
 
     _ensure_database(place.database)
     sources = Sources(*map(_in_athena, (version.state, version.tail, version.log)))
-    left_out: list[str] = []
+    left_out = unsaid_entities(version, "athena")
     views = views_of(version, sources, "athena")
+    claim_views(lake, place.database, version.table.name, views)
     for name, view in views.items():
         sql = _create(place, name, view)
         if name == layout.log_table(version.table.name) and not _is_short(name, sql, VIEW_BYTES_MAX):
@@ -101,7 +103,7 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
             _run(place, name, sql)
         else:
             left_out.append(name)
-            _drop_view(place, name)
+    drop_views(lake, place.database, version.table.name, [name for name in views if name not in left_out])
     statements = queries_of(version, sources, "athena")
     for name, query in statements.items():
         if _is_short(name, query.sql, QUERY_BYTES_MAX):
@@ -165,18 +167,6 @@ def _ensure_database(name: str) -> None:
                 raise
             with suppress(glue.exceptions.AlreadyExistsException):
                 glue.create_database(DatabaseInput={"Name": name, "Description": "Views made by dynalake"})
-
-
-def _drop_view(place: Place, name: str) -> None:
-    """One that was published while it was shorter: it is of a version long gone."""
-    from botocore.exceptions import ClientError
-
-    with aws_faults("drop view", name):
-        try:
-            aws_client("glue").delete_table(DatabaseName=place.database, Name=name)
-        except ClientError as fault:
-            if error_code(fault) != "EntityNotFoundException":
-                raise
 
 
 def _run(place: Place, name: str, sql: str) -> None:

@@ -71,7 +71,9 @@ COLUMNS = [
 BEFORE = [*COLUMNS[:-3], Column("grew", "grew", "N", 3, 0), Column("burst", "burst", "N", 3, 0)]
 LOG = ["item_key", "pk", "op", "event_time", "created_at_us", "event_id", "is_ttl", "new_image", "old_image"]
 BIG = parse_condition(
-    """pk begins_with 'x' or "a b" begins_with 'b\\ig''s' or pk in ('a', 'b') and "a b" <> 7 and "q""q" = true and "it's" not exists""", "here"
+    """pk begins_with 'x' or "a b" begins_with 'b\\ig''s' or pk in ('a', 'b') and "a b" <> 7
+    and "q""q" = true and "it's" not exists""",
+    "here",
 )
 PAST = Past(1_700_000_000_000_000, "it's so", (Reading("/raw/backfill/table=orders/r/", 1_800_000_000_000_000, True),))
 TABLES = {

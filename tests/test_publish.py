@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import queries.publish
 import queries.scripts
 import standin
 from lake.catalog import open_catalog
+from lake.conditions import parse_condition
 from lake.config import TableConfig
+from lake.entities import Entity
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.keys import KeyKind
 from lake.lake import Lake, add_table
@@ -284,6 +287,63 @@ def test_random_histories(seed: int) -> None:
 @given(seed=st.integers(0, 1 << 40))
 def test_many_random_histories(seed: int) -> None:
     check_history(seed)
+
+
+# Entities
+
+ENTITIES = {
+    "first": "pk begins_with '1'",
+    "two": "v = 2 or v in (9, 1)",
+    "none_of_it": 'v not exists or "o\'dd\\ n""ame" exists',
+    "flagged": "flag = true or \"o'dd\\ n\"\"ame\" = 'a\\''b'",
+    "unsaid": "missing = 5",
+}
+
+
+def with_entities(lake: Lake, wheres: dict[str, str], attributes: tuple[str, ...] | None = None) -> Lake:
+    entities = tuple(Entity(name, parse_condition(where, name), attributes) for name, where in wheres.items())
+    changed = replace(only_table(lake), entities=entities)
+    return replace(lake, config=replace(lake.config, tables={changed.name: changed}))
+
+
+def odd(lake: Lake) -> None:
+    for n, value in enumerate(
+        ({"flag": {"BOOL": True}}, {"o'dd\\ n\"ame": s("a\\'b")}, {"v": s("2")}, {"x": {"NULL": True}})
+    ):
+        image = {"pk": s(f"1{n}"), "sk": s("1"), **value}
+        take_in(lake, f"odd{n}", record(f"odd{n}", body={"Keys": {"pk": image["pk"], "sk": s("1")}, "NewImage": image}))
+
+
+def test_views_of_entities(lake: Lake) -> None:
+    odd(lake)
+    lake = with_entities(lake, ENTITIES)
+    version = publish_tail(lake, only_table(lake), 1024)
+    views, _, left_out = publish_duckdb(lake, version)
+    assert (views[2:], left_out) == ([f"orders_{name}" for name in ENTITIES if name != "unsaid"], ["orders_unsaid"])
+    con, counts = plain_duckdb(lake), []
+    for name in views[2:]:
+        assert rows_of(con, name) == fresh_rows(lake, name), name
+        counts.append(len(con.execute(f"FROM {name}").fetchall()))
+    assert counts == [5, 5, 3, 2]
+    assert not published(lake).is_new
+    less = with_entities(lake, {"first": "pk begins_with '9'"}, ("x", "pk", "gone"))
+    assert published(less).is_new  # the entities are others
+    con = plain_duckdb(less)
+    assert rows_of(con, "orders_first") == fresh_rows(less, "orders_first")
+    assert "orders_two" not in (read(less.place("views.sql")) or b"").decode()
+
+
+def test_a_name_with_line_ends_breaks_no_script(lake: Lake) -> None:
+    image = {"pk": s("n"), "sk": s("1"), "a\n-- end of orders\n;b": s("x\n")}
+    take_in(lake, "n", record("n", body={"Keys": {"pk": s("n"), "sk": s("1")}, "NewImage": image}))
+    check_published(lake)
+    con = check_published(lake)
+    assert con.execute("SELECT new_a____end_of_orders__b FROM orders_changes WHERE event_id = 'n'").fetchall() == [
+        ("x\n",)
+    ]
+    publish_spark(lake, publish_tail(lake, only_table(lake), 1024), "c")
+    ((_, text),) = sections(lake, "spark")
+    assert all(line.startswith(("--", "CREATE OR REPLACE TEMPORARY VIEW ")) for line in text.splitlines())
 
 
 # Kills and races

@@ -207,6 +207,49 @@ def test_without_its_typed_values_a_view_of_changes_is_never_too_long(shop: Lake
     assert [one.query.count('"new_image"') for one in sent()] == [0, 1]
 
 
+def test_views_of_entities_come_and_go(shop: Lake) -> None:
+    glue = boto3.client("glue")
+
+    def entities(text: str) -> None:
+        store.update(
+            shop.place("lake.toml"),
+            lambda found: found.partition("\n[tables.orders.entities")[0].rstrip() + "\n" + text,
+        )
+
+    entities("""
+[tables.orders.entities.one]
+where = "pk begins_with '1'"
+
+[tables.orders.entities.unsaid]
+where = "absent = 5"
+""")
+    report = publish()
+    assert report["views"] == ["orders", "orders_changes", "orders_one"]
+    assert report["left_out"] == ["orders_unsaid"]
+    text = next(one.query for one in sent() if '."orders_one" AS' in one.query)
+    assert text.endswith("""WHERE starts_with("pk", '1')""")
+    for name in ("orders_one", "somebodys"):
+        glue.create_table(DatabaseName="lakes_shop_views", TableInput={"Name": name})
+    entities("")
+    assert publish()["views"] == ["orders", "orders_changes"]
+    tables = glue.get_tables(DatabaseName="lakes_shop_views")["TableList"]
+    assert [one["Name"] for one in tables] == ["somebodys"]
+
+
+def test_what_somebody_else_made_is_left_alone(shop: Lake) -> None:
+    glue = boto3.client("glue")
+    glue.create_database(DatabaseInput={"Name": "theirs"})
+    glue.create_table(DatabaseName="theirs", TableInput={"Name": "orders_changes"})
+    options = ("--output", OUTPUT, "--database", "theirs")
+    fault = dynalake(SHOP, "publish", "athena", *options).fault
+    assert "theirs.orders_changes" in fault and "somebody else" in fault
+    assert sent() == []
+    glue.delete_table(DatabaseName="theirs", Name="orders_changes")
+    publish("--database", "theirs")
+    glue.create_table(DatabaseName="theirs", TableInput={"Name": "orders_changes"})  # as Athena does
+    publish("--database", "theirs")
+
+
 def test_a_query_that_fails(shop: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made before it stands; the next run makes everything."""
     original = AthenaResponse.get_query_execution

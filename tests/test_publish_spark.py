@@ -15,6 +15,7 @@ from queries.scripts import publish_spark
 from tests.lakes import compacted, land_records, new_lake, only_table, refreshed
 from tests.publishing import fresh_rows
 from tests.records import START_US, change, s
+from tests.test_publish import ENTITIES, odd, with_entities
 
 spark_sql = pytest.importorskip("pyspark.sql", reason="pyspark-client is not installed")
 sail = pytest.importorskip("pysail.spark", reason="pysail is not installed")
@@ -76,3 +77,27 @@ def test_the_views_are_the_fresh_ones_and_stay_so(spark: Any, tmp_path: Path) ->
     (query,) = (line.partition(": ")[2] for line in text.splitlines() if line.startswith("-- orders_history: "))
     found = spark.sql(query, args={"key_0": "0", "key_1": "1"}).collect()
     assert [row.event_id for row in found] == ["a0", "b0"]
+
+
+def test_views_of_entities(spark: Any, tmp_path: Path) -> None:
+    lake = new_lake(tmp_path / "lake")
+    land_records(lake, "1", [change(str(i), f"a{i}", "INSERT", START_US + 1, new={"N": str(i)}) for i in range(5)])
+    compacted(lake)
+    refreshed(lake)
+    odd(lake)
+    for attributes in (None, ("flag", "gone", "pk")):
+        with_views = with_entities(lake, ENTITIES, attributes)
+        version = publish_tail(with_views, only_table(with_views), 1024)
+        views, _, left_out = publish_spark(with_views, version, CATALOG)
+        assert left_out == ["orders_unsaid"]
+        run_script(spark, with_views)
+        for name in views[2:]:
+            found = spark.sql(f"SELECT * FROM {name}")
+            described, *rows = partition(fresh_rows(with_views, name))
+            assert found.columns == [column for column, _ in described], name
+            assert sorted(map(tuple, found.collect()), key=str) == sorted(rows, key=str), name
+
+
+def partition(rows: list[tuple[Any, ...]]) -> list[Any]:
+    """The described columns as one, then the rows: these have more than two fields."""
+    return [[row for row in rows if len(row) == 2], *(row for row in rows if len(row) != 2)]
