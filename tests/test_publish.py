@@ -137,6 +137,22 @@ def test_views_stay_what_they_were_while_jobs_go_on(lake: Lake) -> None:
     check_published(lake)
 
 
+def test_views_outlive_the_metadata_files_of_their_version(lake: Lake) -> None:
+    """Iceberg removes these while tables are committed to."""
+    con = check_published(lake)
+    before = rows_of(con, "orders"), rows_of(con, "orders_changes", "event_id")
+    for name in ("orders", "orders_changes", "orders_tail"):
+        files = set(Path(lake.warehouse, "lake", name, "metadata").glob("0*.metadata.json"))
+        for n in range(3):
+            with table(lake, name).transaction() as transaction:
+                transaction.set_properties({"write.metadata.previous-versions-max": "1", "n": str(n)})
+        assert not any(path.exists() for path in files)
+    for one in (con, plain_duckdb(lake)):
+        assert (rows_of(one, "orders"), rows_of(one, "orders_changes", "event_id")) == before
+    static = StaticTable.from_metadata(f"{lake.warehouse}/lake/orders")
+    assert static.scan().count() == 5
+
+
 def test_after_a_refresh_the_tail_is_empty(lake: Lake) -> None:
     published(lake)
     refreshed(lake)
