@@ -137,14 +137,18 @@ def _is_short(name: str, sql: str, bytes_max: int, is_needed: bool = False) -> b
 
 
 def ready(place: Place) -> None:
-    """Raises ConfigError where awswrangler is missing, or a place for results: it would make a bucket that is called
-    as anybody can guess.
+    """Raises ConfigError where awswrangler is missing, the workgroup, or a place for results: it would make a bucket
+    that is called as anybody can guess.
     """
     _awswrangler()
-    if place.output is not None:
-        return
+    if place.output is not None and not place.output.startswith("s3://"):
+        raise ConfigError("query Athena", place.output, expected="--output s3://BUCKET/PREFIX", got="another place")
     with aws_faults("look at workgroup", place.workgroup):
         answer = aws_client("athena").get_work_group(WorkGroup=place.workgroup)
+    if "WorkGroup" not in answer:
+        raise ConfigError("query Athena", f"workgroup {place.workgroup}", expected="one that is there", got="none")
+    if place.output is not None:
+        return
     settings = answer["WorkGroup"].get("Configuration", {})
     is_managed = settings.get("ManagedQueryResultsConfiguration", {}).get("Enabled", False)
     if not is_managed and not settings.get("ResultConfiguration", {}).get("OutputLocation"):

@@ -99,6 +99,7 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
     for conflicts in range(ATTEMPTS_MAX):
         # The tail first: whoever publishes something newer meanwhile makes our commit a conflict.
         tail = load_table(catalog, layout.tail_table(table.name))
+        _require_tail(lake, table, tail)
         # Then the state: a log read later covers at least what the state does.
         state = load_table(catalog, layout.state_table(table.name))
         state, log = _ready(table, state, load_table(catalog, layout.log_table(table.name)))
@@ -114,6 +115,16 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
         "publish", table.name, expected=f"a commit within {ATTEMPTS_MAX} attempts",
         got="other jobs committing all the while", remedy="Run fewer of them at once",
     )  # fmt: skip
+
+
+def _require_tail(lake: Lake, table: TableConfig, tail: Table | None) -> None:
+    """Raises ConfigError where the tail's place is taken, as by a table of that name added before there were tails."""
+    name = layout.tail_table(table.name)
+    if name in lake.config.tables or (tail is not None and IS_LIVE not in tail.schema().column_names):
+        raise ConfigError(
+            "publish", table.name, expected=f"no table {name}, or a tail there", got="another table",
+            remedy="Of a table of this name no tail can be kept: begin another lake for one of the two",
+        )  # fmt: skip
 
 
 def _ready(table: TableConfig, state: Table | None, log: Table | None) -> tuple[Table, Table]:

@@ -29,6 +29,7 @@ from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, Transie
 from lake.keys import KeyKind
 from lake.lake import Lake, add_table
 from lake.layout import VIEWS
+from lake.state import ensure_state
 from lake.store import put, read
 from lake.tables import scan_sql
 from queries.portable import Sources
@@ -491,6 +492,19 @@ def test_for_spark(lake: Lake) -> None:
 
 
 # Faults
+
+
+def test_a_table_of_the_tails_name_is_never_written_over(lake: Lake) -> None:
+    """One that was added before there were tails; today it gets another name."""
+    taken = add_table(lake, TableConfig("", "orders-tail", SCHEMA))
+    assert sorted(taken.config.tables) == ["orders", "orders_tail_2"]
+    other = replace(only_table(lake), name="orders_tail", dynamodb_name="orders_tail")
+    both = replace(lake, config=replace(lake.config, tables={"orders": only_table(lake), "orders_tail": other}))
+    with pytest.raises(ConfigError, match="no table orders_tail"):
+        publish_tail(both, only_table(lake), 1024)
+    ensure_state(open_catalog(both), other)
+    with pytest.raises(ConfigError, match="found another table"):
+        publish_tail(lake, only_table(lake), 1024)
 
 
 def test_what_cannot_be_published(tmp_path: Path) -> None:

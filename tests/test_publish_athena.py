@@ -14,6 +14,7 @@ import pytest
 from moto.athena.responses import AthenaResponse
 from moto.backends import get_backend
 from moto.core.exceptions import JsonRESTError
+from moto.glue.responses import GlueResponse
 from sqlglot import parse_one
 from sqlglot.expressions import Table
 
@@ -248,6 +249,30 @@ def test_what_somebody_else_made_is_left_alone(shop: Lake) -> None:
     publish("--database", "theirs")
     glue.create_table(DatabaseName="theirs", TableInput={"Name": "orders_changes"})  # as Athena does
     publish("--database", "theirs")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidRequestException"])
+def test_what_athena_and_glue_refuse(shop: Lake, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise JsonRESTError(code, "no, says AWS")
+
+    for responses, method in (
+        (AthenaResponse, "start_query_execution"), (AthenaResponse, "get_work_group"),
+        (AthenaResponse, "create_prepared_statement"), (GlueResponse, "create_database"), (GlueResponse, "get_table"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(responses, method, refused)
+            options = () if method == "get_work_group" else ("--output", OUTPUT)
+            outcome = dynalake(SHOP, "publish", "athena", *options)
+            assert outcome.code == 1, method
+            assert "says AWS" in outcome.fault, method
+    assert publish()["left_out"] == []
+
+
+@pytest.mark.parametrize("options", [("--output", "results"), ("--output", OUTPUT, "--workgroup", "none")])
+def test_places_that_are_none(shop: Lake, options: tuple[str, ...]) -> None:
+    outcome = dynalake(SHOP, "publish", "athena", *options)
+    assert (outcome.code, outcome.fault.startswith("dynalake: ")) == (1, True)
 
 
 def test_a_query_that_fails(shop: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
