@@ -144,12 +144,12 @@ def _equal_sql(attribute: str, value: Value, columns: Mapping[str, Column]) -> s
         if column is not None and is_typed:
             return f"{identifier(column.name)} = {value.text}"
         return f"{_inside_sql(attribute, 'BOOL')} = {literal(value.text)}"
-    if column is not None and is_typed and _fits(value.text, column):
+    if column is not None and is_typed and is_held(value.text, column):
         return f"{identifier(column.name)} = CAST({literal(value.text)} AS {column.sql_type})"
     return f"number({_inside_sql(attribute, 'N')}) = {literal(value.text)}"
 
 
-def _fits(number: str, column: Column) -> bool:
+def is_held(number: str, column: Column) -> bool:
     """Whether the column holds every value that equals the number, and exactly."""
     if column.sql_type == "DOUBLE" or "E" in number:
         return False

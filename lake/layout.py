@@ -17,7 +17,9 @@ exports/<table>/<export>.json      the window of an export that was backfilled f
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger, and where published
                                    <table>_tail
 …/metadata/version-hint.text       which version of a table was published, for readers that know no catalog
+…/metadata/published-….metadata.json   the metadata of that version, which stays
 views.sql, views.spark.sql         the published views, for DuckDB's own command line and for Spark
+views.athena.json                  which views were published into which database of Glue
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from datetime import UTC, datetime
 CONFIG = "lake.toml"
 CATALOG = "catalog.db"
 MASKS_CHECK = "masks.check"
+VIEWS_ATHENA = "views.athena.json"
 VIEWS = {"duckdb": "views.sql", "spark": "views.spark.sql"}
 RAW = "raw"
 DEAD_LETTERS = "dead_letters"
@@ -90,6 +93,11 @@ def tail_table(table: str) -> str:
 def version_hint(location: str) -> str:
     """Where readers without a catalog look for a table's version, given where the table lies."""
     return f"{location}/metadata/version-hint.text"
+
+
+def published_metadata(location: str, version: str) -> str:
+    """A copy of a version's metadata that no commit removes, however many come, as those do to the file itself."""
+    return f"{location}/metadata/published-{version}.metadata.json"
 
 
 def dead_letter_path(table: str | None, uri: str, etag: str) -> str:

@@ -100,8 +100,8 @@ def files_sql(table: Table, files: list[str]) -> str:
     return parquet_sql(files) if files else f"({empty_rows(column_types(table))})"
 
 
-def scan_sql(table: Table) -> str:
-    """SQL for the rows of the pinned version of a table."""
+def scan_sql(table: Table, metadata: str | None = None) -> str:
+    """SQL for the rows of the pinned version of a table, whose metadata may be in another file than its own."""
     snapshot = table.current_snapshot()
     if snapshot is None:
         return f"({empty_rows(column_types(table))})"
@@ -113,7 +113,7 @@ def scan_sql(table: Table) -> str:
             is_whole = file.read(len(_AVRO)) == _AVRO and os.fstat(file.fileno()).st_size == manifest.manifest_length
         if not is_whole:
             raise OSError(f"{path} is not the manifest of {manifest.manifest_length} bytes that was written")
-    return f"iceberg_scan({literal(local_path(table.metadata_location))})"
+    return f"iceberg_scan({literal(metadata or local_path(table.metadata_location))})"
 
 
 def column_types(table: Table) -> dict[str, str]:

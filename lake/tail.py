@@ -7,7 +7,7 @@ fresh view is, in plain SQL, (state without the items of this table) ∪ (those 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionSpec
@@ -17,14 +17,15 @@ from pyiceberg.types import BooleanType, IcebergType, NestedField
 
 from lake import layout
 from lake.catalog import create_table
-from lake.columns import IS_LIVE, Column, dump_columns, key_state_columns
+from lake.columns import IS_LIVE, Column, dump_columns, key_state_columns, parse_columns
 from lake.config import TableConfig
 from lake.log import lineage
 from lake.state import COLUMNS, ICEBERG_TYPES, iceberg_type, own_columns
 from lake.tables import batch_of
 
 SOURCE = "dynalake.tail"  # what the rows were computed from
-_FORMAT = 1  # grows where a tail of an earlier version does not hold what is needed now
+ENTITIES = "dynalake.entities"  # the columns of each entity's view
+_FORMAT = 2  # grows where a tail of an earlier version does not hold what is needed now
 
 
 def ensure_tail(catalog: Catalog, table: TableConfig) -> Table:
@@ -44,17 +45,27 @@ def ensure_tail(catalog: Catalog, table: TableConfig) -> Table:
 
 
 def source_of(state: Table, log: Table, table: TableConfig) -> str:
-    """What a tail is computed from: the log as far as it goes, the state that it goes beyond, the policy."""
+    """What a tail is computed from: the log as far as it goes, the state that it goes beyond, the policy, entities."""
     snapshot = state.current_snapshot()
     covered = None if snapshot is None else snapshot.snapshot_id
-    return json.dumps([_FORMAT, lineage(log), batch_of(log), covered, table.ttl])
+    entities = [[one.name, str(one.where), one.attributes] for one in table.entities]
+    return json.dumps([_FORMAT, lineage(log), batch_of(log), covered, table.ttl, entities])
 
 
 def is_computed_from(tail: Table, source: str) -> bool:
     return tail.properties.get(SOURCE) == source
 
 
-def evolve_tail(transaction: Transaction, table: TableConfig, columns: Sequence[Column], source: str) -> None:
+def entities_of(tail: Table) -> dict[str, list[Column]]:
+    """The columns of the views of entities, by the entities' names."""
+    found: dict[str, str] = json.loads(tail.properties.get(ENTITIES, "{}"))
+    return {name: parse_columns(text) for name, text in found.items()}
+
+
+def evolve_tail(
+    transaction: Transaction, table: TableConfig, columns: Sequence[Column], source: str,
+    entities: Mapping[str, Sequence[Column]],
+) -> None:  # fmt: skip
     """Gives the tail these columns, and says what it is computed from. All of its rows are written anew.
 
     A column whose type or attribute changed goes and comes again, with a new field id.
@@ -72,7 +83,8 @@ def evolve_tail(transaction: Transaction, table: TableConfig, columns: Sequence[
             for name, (kind, doc) in wanted.items():
                 if name not in kept:
                     update.add_column((name,), kind, doc=doc)
-    transaction.set_properties({COLUMNS: dump_columns(columns), SOURCE: source})
+    dumped = json.dumps({name: dump_columns(own) for name, own in entities.items()})
+    transaction.set_properties({COLUMNS: dump_columns(columns), SOURCE: source, ENTITIES: dumped})
 
 
 def _fields(table: TableConfig, columns: Sequence[Column]) -> dict[str, tuple[IcebergType, str | None]]:

@@ -18,6 +18,7 @@ from lake.aws import aws_client, aws_faults, error_code
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake
 from lake.sql import identifier
+from queries.athena_views import claim_views, drop_views
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -86,12 +87,13 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
     One after the other: where one fails, those before it stand, and the next run makes all of them again.
     """
     from queries.portable import Sources
-    from queries.published import queries_of, untyped_changes, views_of
+    from queries.published import queries_of, unsaid_entities, untyped_changes, views_of
 
     _ensure_database(place.database)
     sources = Sources(*map(_in_athena, (version.state, version.tail, version.log)))
-    left_out: list[str] = []
+    left_out = unsaid_entities(version, "athena")
     views = views_of(version, sources, "athena")
+    claim_views(lake, place.database, version.table.name, views)
     for name, view in views.items():
         sql = _create(place, name, view)
         if name == layout.log_table(version.table.name) and not _is_short(name, sql, VIEW_BYTES_MAX):
@@ -101,7 +103,7 @@ def publish_athena(lake: Lake, version: Version, place: Place) -> tuple[list[str
             _run(place, name, sql)
         else:
             left_out.append(name)
-            _drop_view(place, name)
+    drop_views(lake, place.database, version.table.name, [name for name in views if name not in left_out])
     statements = queries_of(version, sources, "athena")
     for name, query in statements.items():
         if _is_short(name, query.sql, QUERY_BYTES_MAX):
@@ -135,14 +137,18 @@ def _is_short(name: str, sql: str, bytes_max: int, is_needed: bool = False) -> b
 
 
 def ready(place: Place) -> None:
-    """Raises ConfigError where awswrangler is missing, or a place for results: it would make a bucket that is called
-    as anybody can guess.
+    """Raises ConfigError where awswrangler is missing, the workgroup, or a place for results: it would make a bucket
+    that is called as anybody can guess.
     """
     _awswrangler()
-    if place.output is not None:
-        return
+    if place.output is not None and not place.output.startswith("s3://"):
+        raise ConfigError("query Athena", place.output, expected="--output s3://BUCKET/PREFIX", got="another place")
     with aws_faults("look at workgroup", place.workgroup):
         answer = aws_client("athena").get_work_group(WorkGroup=place.workgroup)
+    if "WorkGroup" not in answer:
+        raise ConfigError("query Athena", f"workgroup {place.workgroup}", expected="one that is there", got="none")
+    if place.output is not None:
+        return
     settings = answer["WorkGroup"].get("Configuration", {})
     is_managed = settings.get("ManagedQueryResultsConfiguration", {}).get("Enabled", False)
     if not is_managed and not settings.get("ResultConfiguration", {}).get("OutputLocation"):
@@ -165,18 +171,6 @@ def _ensure_database(name: str) -> None:
                 raise
             with suppress(glue.exceptions.AlreadyExistsException):
                 glue.create_database(DatabaseInput={"Name": name, "Description": "Views made by dynalake"})
-
-
-def _drop_view(place: Place, name: str) -> None:
-    """One that was published while it was shorter: it is of a version long gone."""
-    from botocore.exceptions import ClientError
-
-    with aws_faults("drop view", name):
-        try:
-            aws_client("glue").delete_table(DatabaseName=place.database, Name=name)
-        except ClientError as fault:
-            if error_code(fault) != "EntityNotFoundException":
-                raise
 
 
 def _run(place: Place, name: str, sql: str) -> None:

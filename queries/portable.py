@@ -34,12 +34,13 @@ from dataclasses import dataclass, field
 from sqlglot import parse_one
 
 from lake import layout
-from lake.columns import IS_LIVE, ITEM_KEY, LIVES, Column
+from lake.columns import IS_LIVE, ITEM, ITEM_KEY, LIVES, Column
 from lake.config import TableConfig
 from lake.log import IMAGES, key_columns
 from lake.sql import identifier, literal
 from lake.state import own_columns
 from queries import words
+from queries.entities import OWN
 from queries.since import Past
 from queries.views import change_columns
 from queries.words import Dialect
@@ -64,11 +65,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A view of some items of a table: its name, the condition in DuckDB's SQL, and its columns."""
+    """A view of some items of a table: its name, the condition in the engine's words, and its columns.
+
+    A column that the table has not is the text of a string or a number.
+    """
 
     name: str
     condition: str
-    columns: Sequence[str]
+    columns: Sequence[Column]
 
 
 @dataclass(slots=True)
@@ -112,8 +116,7 @@ def portable_views(
     fresh = _fresh(script, table, columns, state_columns, state_names)
     found = {table.name: fresh, layout.log_table(table.name): _changes(script, columns, log_names)}
     for entity in entities:
-        names = ", ".join(map(identifier, entity.columns))
-        found[entity.name] = f"SELECT {names} FROM ({fresh}) AS {identifier(table.name)} WHERE {entity.condition}"
+        found[entity.name] = _entity(script, entity, columns, fresh)
     return {name: script.turned(source) for name, source in found.items()}
 
 
@@ -149,6 +152,20 @@ def _fresh(
     return f"""SELECT {", ".join(rows)} FROM "the state" AS "of state" WHERE NOT EXISTS (
         SELECT 1 FROM "the tail" AS "of tail" WHERE "of tail".{ITEM_KEY} = "of state".{ITEM_KEY})
       UNION ALL SELECT {names} FROM "the tail" AS "of tail" WHERE {IS_LIVE}"""
+
+
+def _entity(script: _Script, entity: Entity, columns: Sequence[Column], fresh: str) -> str:
+    """The rows of `orders` that match, with the entity's columns and ours."""
+    present = {column.name for column in columns}
+    values = []
+    for one in entity.columns:
+        name = identifier(one.name)
+        if one.name not in present:
+            texts = (words.text_value(ITEM, one.attribute, kind, script.dialect) for kind in ("S", "N"))
+            name = f"{script.word('coalesce(' + ', '.join(texts) + ')')} AS {name}"
+        values.append(name)
+    names = ", ".join([*values, *map(identifier, OWN)])
+    return f"""SELECT {names} FROM ({fresh}) AS "of items" WHERE {script.word(entity.condition)}"""
 
 
 def _from_state(script: _Script, column: Column, before: Column | None) -> str:

@@ -27,7 +27,8 @@ from lake.sql import identifier, literal
 from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
 from lake.tail import ensure_tail, evolve_tail, is_computed_from, source_of
-from queries.connect import connect
+from queries.connect import LakeConnection, connect
+from queries.entities import entity_columns
 from queries.since import Past, find_past
 
 ATTEMPTS_MAX = 10
@@ -106,6 +107,7 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
     for conflicts in range(ATTEMPTS_MAX):
         # The tail first: whoever publishes something newer meanwhile makes our commit a conflict.
         tail = load_table(catalog, layout.tail_table(table.name))
+        _require_tail(lake, table, tail)
         # Then the state: a log read later covers at least what the state does.
         state = load_table(catalog, layout.state_table(table.name))
         state, log = _ready(table, state, load_table(catalog, layout.log_table(table.name)))
@@ -121,6 +123,16 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
         "publish", table.name, expected=f"a commit within {ATTEMPTS_MAX} attempts",
         got="other jobs committing all the while", remedy="Run fewer of them at once",
     )  # fmt: skip
+
+
+def _require_tail(lake: Lake, table: TableConfig, tail: Table | None) -> None:
+    """Raises ConfigError where the tail's place is taken, as by a table of that name added before there were tails."""
+    name = layout.tail_table(table.name)
+    if name in lake.config.tables or (tail is not None and IS_LIVE not in tail.schema().column_names):
+        raise ConfigError(
+            "publish", table.name, expected=f"no table {name}, or a tail there", got="another table",
+            remedy="Of a table of this name no tail can be kept: begin another lake for one of the two",
+        )  # fmt: skip
 
 
 def _ready(table: TableConfig, state: Table | None, log: Table | None) -> tuple[Table, Table]:
@@ -148,7 +160,7 @@ def _write(
         made = con.prepared(table.name)
         source = source_of(state, log, table)
         transaction = tail.transaction()
-        evolve_tail(transaction, table, made.columns, source)
+        evolve_tail(transaction, table, made.columns, source, _entities(con, table, made.columns))
         metadata = transaction.table_metadata
         gone = {file.path for file in data_files(tail, "_created_at_us")}
         with Output(tail) as output:
@@ -164,6 +176,14 @@ def _write(
     if written is None or not is_computed_from(written, source):
         return None
     return Version(table, made.columns, state, written, log, past_of(lake, table, log), True, conflicts)
+
+
+def _entities(con: LakeConnection, table: TableConfig, columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """The columns of the views of entities: a pass over the items for each that declares none."""
+    relation = identifier(table.name)
+    if table.entities:
+        con.make(table.name)
+    return {one.name: entity_columns(con.con, relation, one, table.keys, columns) for one in table.entities}
 
 
 def _copy(con: DuckDBPyConnection, rows: str, ids: str, folder: str) -> list[tuple[str, int, int | None]]:

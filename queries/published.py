@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from lake import layout
 from lake.state import columns_of
-from queries.portable import Query, Sources, portable_queries, portable_views
+from lake.tail import entities_of
+from queries.conditions import condition_words
+from queries.portable import Entity, Query, Sources, portable_queries, portable_views
 from queries.publish import Version, names_of
 from queries.words import Dialect
 
 
 def views_of(version: Version, sources: Sources, dialect: Dialect) -> dict[str, str]:
-    """The SELECT of each view of a table, by its name."""
+    """The SELECT of each view of a table, by its name: also of its entities, but for `unsaid_entities`."""
+    table, columns = version.table, entities_of(version.tail)
+    said = {one: condition_words(one.where, version.columns, dialect) for one in table.entities}
+    entities = [Entity(one.view(table.name), text, columns[one.name]) for one, text in said.items() if text]
     return portable_views(
-        version.table, version.columns, columns_of(version.state), sources=sources, dialect=dialect,
+        table, version.columns, columns_of(version.state), sources=sources, dialect=dialect, entities=entities,
         log_names=names_of(version.log), state_names=names_of(version.state),
     )  # fmt: skip
+
+
+def unsaid_entities(version: Version, dialect: Dialect) -> list[str]:
+    """The views of entities whose condition the engine has no words for."""
+    return [
+        one.view(version.table.name)
+        for one in version.table.entities
+        if condition_words(one.where, version.columns, dialect) is None
+    ]
 
 
 def untyped_changes(version: Version, sources: Sources, dialect: Dialect) -> str:

@@ -20,7 +20,7 @@ from lake.store import put, put_new, update
 from lake.tables import scan_sql
 from queries.portable import Sources
 from queries.publish import Version, snapshot_of
-from queries.published import queries_of, views_of
+from queries.published import queries_of, unsaid_entities, views_of
 
 _DUCKDB = """-- The views of this lake, for DuckDB's own command line: duckdb -init views.sql
 INSTALL avro;
@@ -51,8 +51,10 @@ def publish_duckdb(lake: Lake, version: Version) -> Made:
     tables = [version.state, version.tail, version.log, load_table(catalog, layout.ledger_table(version.table.name))]
     for table in tables:
         if table is not None and table.current_snapshot() is not None:
-            put(layout.version_hint(local_path(table.location())), version_of(table).encode())
-    sources = Sources(*(scan_sql(table) for table in (version.state, version.tail, version.log)))
+            put(_copy(table), _metadata_of(table))
+            hint = PurePosixPath(_copy(table)).name.removesuffix(".metadata.json")
+            put(layout.version_hint(local_path(table.location())), hint.encode())
+    sources = Sources(*(scan_sql(table, _copy(table)) for table in (version.state, version.tail, version.log)))
     views, macros = views_of(version, sources, "duckdb"), queries_of(version, sources, "duckdb")
     statements = [f"CREATE OR REPLACE VIEW {identifier(name)} AS {view}" for name, view in views.items()]
     for name, macro in macros.items():
@@ -60,7 +62,7 @@ def publish_duckdb(lake: Lake, version: Version) -> Made:
         statements.append(f"CREATE OR REPLACE MACRO {identifier(name)}({parameters}) AS TABLE {macro.sql}")
     header = _DUCKDB.format(s3=_DUCKDB_S3 if lake.is_on_s3 else "")
     _write(lake, "duckdb", header, version, statements)
-    return list(views), list(macros), []
+    return list(views), list(macros), unsaid_entities(version, "duckdb")
 
 
 def publish_spark(lake: Lake, version: Version, catalog: str) -> Made:
@@ -74,7 +76,7 @@ def publish_spark(lake: Lake, version: Version, catalog: str) -> Made:
     queries = queries_of(version, sources, "spark")
     comments = [f"-- {name}: {query.sql}" for name, query in queries.items()]
     _write(lake, "spark", _SPARK, version, statements, comments)
-    return list(views), list(queries), []
+    return list(views), list(queries), unsaid_entities(version, "spark")
 
 
 def _in_spark(catalog: str, table: Table) -> str:
@@ -82,9 +84,17 @@ def _in_spark(catalog: str, table: Table) -> str:
     return f"`{catalog}`.`{database}`.`{name}` VERSION AS OF {snapshot_of(table)}"
 
 
-def version_of(table: Table) -> str:
-    """The version of a pinned table as a hint names it: its metadata file without the ending."""
-    return PurePosixPath(table.metadata_location).name.removesuffix(".metadata.json")
+def _copy(table: Table) -> str:
+    """Where the metadata of a pinned table stays: the file itself goes once a hundred commits have come after it."""
+    version = PurePosixPath(table.metadata_location).name.removesuffix(".metadata.json")
+    return layout.published_metadata(local_path(table.location()), version)
+
+
+def _metadata_of(table: Table) -> bytes:
+    """The metadata of a pinned table with that one snapshot."""
+    snapshot, refs = table.current_snapshot(), table.metadata.refs
+    changed = {"snapshots": [snapshot], "snapshot_log": [], "metadata_log": [], "refs": {"main": refs["main"]}}
+    return table.metadata.model_copy(update=changed).model_dump_json().encode()
 
 
 def _write(

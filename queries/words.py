@@ -42,9 +42,16 @@ _TIMESTAMP = {"duckdb": "TIMESTAMP", "athena": "TIMESTAMP(6)", "spark": "TIMESTA
 
 def quoted(text: str, dialect: Dialect) -> str:
     """A string literal."""
-    if dialect != "spark":
+    if dialect == "athena":
         return literal(text)
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\u0000") + "'"
+    if dialect == "duckdb":  # on one line, for scripts go by lines
+        return f"({literal(text)})".replace("\n", "' || chr(10) || '") if "\n" in text else literal(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\u0000")
+    return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r") + "'"
+
+
+def starts_with(text: str, prefix: str, dialect: Dialect) -> str:
+    return _STARTS[dialect].format(text, prefix)
 
 
 def attribute_value(image: str, attribute: str, dialect: Dialect) -> str:
@@ -82,7 +89,7 @@ def typed_value(column: Column, image: str, dialect: Dialect) -> str:
         tag = quoted(f'{{"{column.kind}":', dialect)
         return f"CASE WHEN {_STARTS[dialect].format(value, tag)} THEN {value} END"
     if column.element_kind is None:
-        return _scalar(column.kind, column, _text(column, image, dialect), dialect)
+        return _scalar(column.kind, column, text_value(image, column.attribute, column.kind, dialect), dialect)
     strings = _strings(column, image, dialect)
     if column.element_kind == "S":
         return _SORTED[dialect].format(strings)
@@ -121,9 +128,8 @@ def _path(dialect: Dialect, *names: str) -> str:
     return quoted("$" + "".join(steps), dialect)
 
 
-def _text(column: Column, image: str, dialect: Dialect) -> str:
+def text_value(image: str, name: str, kind: str, dialect: Dialect) -> str:
     """The text under an attribute and its kind."""
-    name, kind = column.attribute, column.kind
     if dialect == "duckdb":
         return f"json_extract_string({image}, {quoted(pointer(name, kind), dialect)})"
     call = {"athena": "json_extract_scalar", "spark": "get_json_object"}[dialect]
@@ -136,9 +142,9 @@ def _text(column: Column, image: str, dialect: Dialect) -> str:
 def _strings(column: Column, image: str, dialect: Dialect) -> str:
     """The elements of a set as a list of texts."""
     if dialect == "duckdb":
-        return f"""TRY(from_json({_text(column, image, dialect)}, '["VARCHAR"]'))"""
+        return f"""TRY(from_json({text_value(image, column.attribute, column.kind, dialect)}, '["VARCHAR"]'))"""
     if dialect == "spark":
-        return f"from_json({_text(column, image, dialect)}, 'array<string>')"
+        return f"from_json({text_value(image, column.attribute, column.kind, dialect)}, 'array<string>')"
     if _ODD.search(column.attribute):
         image = any_value(image, quoted(column.attribute, dialect), dialect)
         return f"TRY_CAST(json_extract({image}, '$.{column.kind}') AS ARRAY(VARCHAR))"

@@ -28,6 +28,7 @@ import standin
 from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
+from dynalake.commands.publish import PublishReport
 from ingest.backfill import BackfillReport
 from ingest.exports import ExportReport
 from ingest.progress import ShardProgress
@@ -48,7 +49,10 @@ from tests.test_tidy import FILES, ROOT
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
 RUN = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("capture", "explain", "operations", "proof", "queries", "redrive", "tables")),
+    *(
+        f"docs/{name}.md"
+        for name in ("capture", "explain", "operations", "proof", "publish", "queries", "redrive", "tables")
+    ),
 )
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -233,7 +237,7 @@ def test_columns_counts_and_reasons_are_documented(folder: Path) -> None:
     catalog, table = open_catalog(lake), TableConfig("orders", "orders", SCHEMA)
     schemas = (ensure_log(catalog, table).schema(), ensure_ledger(catalog, table).schema())
     names = {field.name for schema in schemas for field in schema.fields} - set(key_columns(SCHEMA)) | set(OURS)
-    jobs = (CompactReport, RefreshReport, BackfillReport, ExportReport, RedriveReport)
+    jobs = (CompactReport, RefreshReport, BackfillReport, ExportReport, RedriveReport, PublishReport)
     reports: tuple[Any, ...] = (*jobs, Report, DeadLetter, ShardProgress, GapsReport, Gap, Told, ImageDifference)
     names |= {field.name for kind in reports for field in fields(kind)}
     names |= set(table_status(open_lake(folder / "lake"))[0])

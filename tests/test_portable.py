@@ -27,9 +27,11 @@ from pyarrow import parquet
 import standin
 from lake.changes import Change, Surface, Ttl
 from lake.columns import Column
+from lake.conditions import parse_condition
 from lake.config import TableConfig
 from lake.keys import ItemKey, KeyAttribute, KeySchema
 from lake.ordering import in_order, instants, latest, state_after
+from queries.conditions import condition_words
 from queries.connect import LakeConnection, connect
 from queries.portable import Entity, Sources, portable_queries, portable_views
 from queries.since import Past, Reading
@@ -68,6 +70,11 @@ COLUMNS = [
 ]  # fmt: skip
 BEFORE = [*COLUMNS[:-3], Column("grew", "grew", "N", 3, 0), Column("burst", "burst", "N", 3, 0)]
 LOG = ["item_key", "pk", "op", "event_time", "created_at_us", "event_id", "is_ttl", "new_image", "old_image"]
+BIG = parse_condition(
+    """pk begins_with 'x' or "a b" begins_with 'b\\ig''s' or pk in ('a', 'b') and "a b" <> 7
+    and "q""q" = true and "it's" not exists""",
+    "here",
+)
 PAST = Past(1_700_000_000_000_000, "it's so", (Reading("/raw/backfill/table=orders/r/", 1_800_000_000_000_000, True),))
 TABLES = {
     "kds": TableConfig("orders", "orders", SCHEMA),
@@ -82,7 +89,8 @@ def texts_of(dialect: Dialect, table: TableConfig) -> dict[str, str]:
         "athena": tuple(f'"db"."orders{part}" FOR VERSION AS OF 7' for part in ("", "_tail", "_changes")),
         "spark": tuple(f"c.db.orders{part} VERSION AS OF 7" for part in ("", "_tail", "_changes")),
     }[dialect]
-    entity = Entity("orders_big", "a_b > 7 AND starts_with(pk, 'big')", ["pk", "a_b"])
+    own = [*COLUMNS[:2], Column("x y", "x_y", "S")]
+    entity = Entity("orders_big", condition_words(BIG, COLUMNS, dialect) or "", own)
     views = portable_views(table, COLUMNS, BEFORE, LOG, Sources(*where), dialect, [entity])
     queries = portable_queries(table, COLUMNS, LOG, Sources(*where), dialect, PAST)
     return views | {f"{name}({', '.join(query.parameters)})": query.sql for name, query in queries.items()}

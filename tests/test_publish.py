@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ import queries.publish
 import queries.scripts
 import standin
 from lake.catalog import open_catalog
+from lake.conditions import parse_condition
 from lake.config import TableConfig
+from lake.entities import Entity
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.keys import KeyKind
 from lake.lake import Lake, add_table
 from lake.layout import VIEWS
+from lake.state import ensure_state
 from lake.store import put, read
 from lake.tables import scan_sql
 from queries.portable import Sources
@@ -132,6 +136,22 @@ def test_views_stay_what_they_were_while_jobs_go_on(lake: Lake) -> None:
     for one in (con, plain_duckdb(lake)):
         assert (rows_of(one, "orders"), rows_of(one, "orders_changes", "event_id")) == before
     check_published(lake)
+
+
+def test_views_outlive_the_metadata_files_of_their_version(lake: Lake) -> None:
+    """Iceberg removes these while tables are committed to."""
+    con = check_published(lake)
+    before = rows_of(con, "orders"), rows_of(con, "orders_changes", "event_id")
+    for name in ("orders", "orders_changes", "orders_tail"):
+        files = set(Path(lake.warehouse, "lake", name, "metadata").glob("0*.metadata.json"))
+        for n in range(3):
+            with table(lake, name).transaction() as transaction:
+                transaction.set_properties({"write.metadata.previous-versions-max": "1", "n": str(n)})
+        assert not any(path.exists() for path in files)
+    for one in (con, plain_duckdb(lake)):
+        assert (rows_of(one, "orders"), rows_of(one, "orders_changes", "event_id")) == before
+    static = StaticTable.from_metadata(f"{lake.warehouse}/lake/orders")
+    assert static.scan().count() == 5
 
 
 def test_after_a_refresh_the_tail_is_empty(lake: Lake) -> None:
@@ -286,6 +306,63 @@ def test_many_random_histories(seed: int) -> None:
     check_history(seed)
 
 
+# Entities
+
+ENTITIES = {
+    "first": "pk begins_with '1'",
+    "two": "v = 2 or v in (9, 1)",
+    "none_of_it": 'v not exists or "o\'dd\\ n""ame" exists',
+    "flagged": "flag = true or \"o'dd\\ n\"\"ame\" = 'a\\''b'",
+    "unsaid": "missing = 5",
+}
+
+
+def with_entities(lake: Lake, wheres: dict[str, str], attributes: tuple[str, ...] | None = None) -> Lake:
+    entities = tuple(Entity(name, parse_condition(where, name), attributes) for name, where in wheres.items())
+    changed = replace(only_table(lake), entities=entities)
+    return replace(lake, config=replace(lake.config, tables={changed.name: changed}))
+
+
+def odd(lake: Lake) -> None:
+    for n, value in enumerate(
+        ({"flag": {"BOOL": True}}, {"o'dd\\ n\"ame": s("a\\'b")}, {"v": s("2")}, {"x": {"NULL": True}})
+    ):
+        image = {"pk": s(f"1{n}"), "sk": s("1"), **value}
+        take_in(lake, f"odd{n}", record(f"odd{n}", body={"Keys": {"pk": image["pk"], "sk": s("1")}, "NewImage": image}))
+
+
+def test_views_of_entities(lake: Lake) -> None:
+    odd(lake)
+    lake = with_entities(lake, ENTITIES)
+    version = publish_tail(lake, only_table(lake), 1024)
+    views, _, left_out = publish_duckdb(lake, version)
+    assert (views[2:], left_out) == ([f"orders_{name}" for name in ENTITIES if name != "unsaid"], ["orders_unsaid"])
+    con, counts = plain_duckdb(lake), []
+    for name in views[2:]:
+        assert rows_of(con, name) == fresh_rows(lake, name), name
+        counts.append(len(con.execute(f"FROM {name}").fetchall()))
+    assert counts == [5, 5, 3, 2]
+    assert not published(lake).is_new
+    less = with_entities(lake, {"first": "pk begins_with '9'"}, ("x", "pk", "gone"))
+    assert published(less).is_new  # the entities are others
+    con = plain_duckdb(less)
+    assert rows_of(con, "orders_first") == fresh_rows(less, "orders_first")
+    assert "orders_two" not in (read(less.place("views.sql")) or b"").decode()
+
+
+def test_a_name_with_line_ends_breaks_no_script(lake: Lake) -> None:
+    image = {"pk": s("n"), "sk": s("1"), "a\n-- end of orders\n;b": s("x\n")}
+    take_in(lake, "n", record("n", body={"Keys": {"pk": s("n"), "sk": s("1")}, "NewImage": image}))
+    check_published(lake)
+    con = check_published(lake)
+    assert con.execute("SELECT new_a____end_of_orders__b FROM orders_changes WHERE event_id = 'n'").fetchall() == [
+        ("x\n",)
+    ]
+    publish_spark(lake, publish_tail(lake, only_table(lake), 1024), "c")
+    ((_, text),) = sections(lake, "spark")
+    assert all(line.startswith(("--", "CREATE OR REPLACE TEMPORARY VIEW ")) for line in text.splitlines())
+
+
 # Kills and races
 
 
@@ -415,6 +492,19 @@ def test_for_spark(lake: Lake) -> None:
 
 
 # Faults
+
+
+def test_a_table_of_the_tails_name_is_never_written_over(lake: Lake) -> None:
+    """One that was added before there were tails; today it gets another name."""
+    taken = add_table(lake, TableConfig("", "orders-tail", SCHEMA))
+    assert sorted(taken.config.tables) == ["orders", "orders_tail_2"]
+    other = replace(only_table(lake), name="orders_tail", dynamodb_name="orders_tail")
+    both = replace(lake, config=replace(lake.config, tables={"orders": only_table(lake), "orders_tail": other}))
+    with pytest.raises(ConfigError, match="no table orders_tail"):
+        publish_tail(both, only_table(lake), 1024)
+    ensure_state(open_catalog(both), other)
+    with pytest.raises(ConfigError, match="found another table"):
+        publish_tail(lake, only_table(lake), 1024)
 
 
 def test_what_cannot_be_published(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from moto.athena.responses import AthenaResponse
 from moto.backends import get_backend
 from moto.core.exceptions import JsonRESTError
+from moto.glue.responses import GlueResponse
 from sqlglot import parse_one
 from sqlglot.expressions import Table
 
@@ -205,6 +206,73 @@ def test_without_its_typed_values_a_view_of_changes_is_never_too_long(shop: Lake
     report = publish()
     assert (report["views"], report["left_out"]) == (["orders", "orders_changes"], ["orders_changes: typed values"])
     assert [one.query.count('"new_image"') for one in sent()] == [0, 1]
+
+
+def test_views_of_entities_come_and_go(shop: Lake) -> None:
+    glue = boto3.client("glue")
+
+    def entities(text: str) -> None:
+        store.update(
+            shop.place("lake.toml"),
+            lambda found: found.partition("\n[tables.orders.entities")[0].rstrip() + "\n" + text,
+        )
+
+    entities("""
+[tables.orders.entities.one]
+where = "pk begins_with '1'"
+
+[tables.orders.entities.unsaid]
+where = "absent = 5"
+""")
+    report = publish()
+    assert report["views"] == ["orders", "orders_changes", "orders_one"]
+    assert report["left_out"] == ["orders_unsaid"]
+    text = next(one.query for one in sent() if '."orders_one" AS' in one.query)
+    assert text.endswith("""WHERE starts_with("pk", '1')""")
+    for name in ("orders_one", "somebodys"):
+        glue.create_table(DatabaseName="lakes_shop_views", TableInput={"Name": name})
+    entities("")
+    assert publish()["views"] == ["orders", "orders_changes"]
+    tables = glue.get_tables(DatabaseName="lakes_shop_views")["TableList"]
+    assert [one["Name"] for one in tables] == ["somebodys"]
+
+
+def test_what_somebody_else_made_is_left_alone(shop: Lake) -> None:
+    glue = boto3.client("glue")
+    glue.create_database(DatabaseInput={"Name": "theirs"})
+    glue.create_table(DatabaseName="theirs", TableInput={"Name": "orders_changes"})
+    options = ("--output", OUTPUT, "--database", "theirs")
+    fault = dynalake(SHOP, "publish", "athena", *options).fault
+    assert "theirs.orders_changes" in fault and "somebody else" in fault
+    assert sent() == []
+    glue.delete_table(DatabaseName="theirs", Name="orders_changes")
+    publish("--database", "theirs")
+    glue.create_table(DatabaseName="theirs", TableInput={"Name": "orders_changes"})  # as Athena does
+    publish("--database", "theirs")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidRequestException"])
+def test_what_athena_and_glue_refuse(shop: Lake, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise JsonRESTError(code, "no, says AWS")
+
+    for responses, method in (
+        (AthenaResponse, "start_query_execution"), (AthenaResponse, "get_work_group"),
+        (AthenaResponse, "create_prepared_statement"), (GlueResponse, "create_database"), (GlueResponse, "get_table"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(responses, method, refused)
+            options = () if method == "get_work_group" else ("--output", OUTPUT)
+            outcome = dynalake(SHOP, "publish", "athena", *options)
+            assert outcome.code == 1, method
+            assert "says AWS" in outcome.fault, method
+    assert publish()["left_out"] == []
+
+
+@pytest.mark.parametrize("options", [("--output", "results"), ("--output", OUTPUT, "--workgroup", "none")])
+def test_places_that_are_none(shop: Lake, options: tuple[str, ...]) -> None:
+    outcome = dynalake(SHOP, "publish", "athena", *options)
+    assert (outcome.code, outcome.fault.startswith("dynalake: ")) == (1, True)
 
 
 def test_a_query_that_fails(shop: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

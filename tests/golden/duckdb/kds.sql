@@ -39,7 +39,7 @@ CASE WHEN regexp_matches(json_extract_string(old_image, '/burst/N'), '^-?[0-9]+(
 FROM iceberg_scan('l.json') AS l
 
 -- orders_big
-SELECT "pk", "a_b"
+SELECT "pk", "a_b", coalesce(json_extract_string(_item, '/x y/S'), json_extract_string(_item, '/x y/N')) AS "x_y", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
 FROM (SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", CAST(NULL AS BLOB[]) AS "bs", CAST("grew" AS DECIMAL(38, 1)) AS "grew", COALESCE(CASE WHEN regexp_matches(json_extract_string(_item, '/burst/N'), '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$') THEN TRY_CAST(json_extract_string(_item, '/burst/N') AS DOUBLE) END, CAST("burst" AS DOUBLE)) AS "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
 FROM iceberg_scan('s.json') AS "of state"
 WHERE NOT EXISTS(SELECT 1
@@ -47,8 +47,8 @@ FROM iceberg_scan('t.json') AS "of tail"
 WHERE "of tail"._item_key = "of state"._item_key)
 UNION ALL SELECT "pk", "a_b", "a_b_2", "it_s", "q_q", "back_slash", "_0_", "né", "_", "ns", "bs", "grew", "burst", "_item_key", "_item", "_created_at_us", "_op", "_rescued", "_expired_at"
 FROM iceberg_scan('t.json') AS "of tail"
-WHERE _is_live) AS "orders"
-WHERE a_b > 7 AND STARTS_WITH(pk, 'big')
+WHERE _is_live) AS "of items"
+WHERE (starts_with("pk", 'x') OR starts_with(json_extract_string(_item, '/a b/S'), 'b\ig''s') OR (("pk" IN ('a', 'b')) AND NOT coalesce(("a_b" = CAST('7' AS BIGINT)), FALSE) AND ("q_q" = TRUE) AND NOT coalesce(("it_s" IS NOT NULL OR json_extract_string(_item, '/it''s') IS NOT NULL), FALSE)))
 
 -- orders_as_of("the moment")
 SELECT json_extract_string(_item, '/pk/S') AS "pk",

@@ -39,7 +39,7 @@ CASE WHEN get_json_object(old_image, '$[\'burst\'][\'N\']') RLIKE '^-?[0-9]+([.]
 FROM c.db.orders_changes VERSION AS OF 7 AS l
 
 -- orders_big
-SELECT `pk`, `a_b`
+SELECT `pk`, `a_b`, coalesce(get_json_object(_item, '$[\'x y\'][\'S\']'), get_json_object(_item, '$[\'x y\'][\'N\']')) AS `x_y`, `_item_key`, `_item`, `_created_at_us`, `_op`, `_rescued`, `_expired_at`
 FROM (SELECT `pk`, `a_b`, `a_b_2`, `it_s`, `q_q`, `back_slash`, `_0_`, `né`, `_`, `ns`, CAST(NULL AS ARRAY<BINARY>) AS `bs`, CAST(`grew` AS DECIMAL(38, 1)) AS `grew`, COALESCE(CASE WHEN get_json_object(_item, '$[\'burst\'][\'N\']') RLIKE '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$' THEN TRY_CAST(get_json_object(_item, '$[\'burst\'][\'N\']') AS DOUBLE) END, CAST(`burst` AS DOUBLE)) AS `burst`, `_item_key`, `_hash_key`, `_item`, `_created_at_us`, `_op`, `_rescued`, `_expired_at`
 FROM c.db.orders VERSION AS OF 7 AS `of state`
 WHERE NOT EXISTS(SELECT 1
@@ -47,8 +47,8 @@ FROM c.db.orders_tail VERSION AS OF 7 AS `of tail`
 WHERE `of tail`._item_key = `of state`._item_key)
 UNION ALL SELECT `pk`, `a_b`, `a_b_2`, `it_s`, `q_q`, `back_slash`, `_0_`, `né`, `_`, `ns`, `bs`, `grew`, `burst`, `_item_key`, `_hash_key`, `_item`, `_created_at_us`, `_op`, `_rescued`, `_expired_at`
 FROM c.db.orders_tail VERSION AS OF 7 AS `of tail`
-WHERE _is_live) AS `orders`
-WHERE a_b > 7 AND STARTSWITH(pk, 'big')
+WHERE _is_live) AS `of items`
+WHERE (startswith(`pk`, 'x') OR startswith(get_json_object(_item, '$[\'a b\'][\'S\']'), 'b\\ig\'s') OR ((`pk` IN ('a', 'b')) AND NOT coalesce((`a_b` = CAST('7' AS BIGINT)), FALSE) AND (`q_q` = TRUE) AND NOT coalesce((`it_s` IS NOT NULL OR from_json(_item, 'map<string,string>')['it\'s'] IS NOT NULL), FALSE)))
 
 -- orders_as_of(moment)
 SELECT get_json_object(_item, '$[\'pk\'][\'S\']') AS `pk`,
