@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, 
 	$(BIN)/dynalake demo
 
 test: $(INSTALLED) ## set up, then the tests
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not faults and not extra"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not faults and not extra"
 
 test-extra: $(INSTALLED) $(SERVERS)/.installed $(NODE_SERVERS)/.installed ## tests against servers of an environment of their own (EXTRA="-k ministack")
 	$(BIN)/pytest -m extra $(EXTRA) tests/extra

@@ -26,7 +26,7 @@ from lake.catalog import open_catalog
 from lake.engine import connect_engine, engine_faults, use_s3
 from lake.entities import Entity
 from lake.errors import LakeError
-from lake.lake import Lake
+from lake.lake import Lake, open_lake
 from lake.log import ensure_ledger, lineage, open_log
 from lake.sql import identifier, literal
 from lake.state import ensure_state
@@ -106,12 +106,16 @@ class LakeConnection:
             self._makers |= self._makers_of(one)
 
     def refresh(self) -> None:
-        """Moves on to the newest version of the lake. Raises LakeError, and then stays where it was."""
+        """Moves on to the newest version of the lake, tables and entities added since included.
+
+        Raises LakeError, and then stays where it was.
+        """
         with self._lock:
             before = vars(self).copy()
             try:
                 with engine_faults("connect to"):
                     self._version += 1
+                    self.lake = open_lake(self.lake.uri)
                     self._pin()
                     self._make_again([name for name in self._made if name in self._makers])
             except BaseException:

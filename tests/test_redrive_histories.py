@@ -159,7 +159,7 @@ def secret() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 1 << 40))
 @example(seed=0)
 def test_a_mended_lake_is_what_it_would_have_been(seed: int) -> None:
