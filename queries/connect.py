@@ -27,10 +27,10 @@ from lake.engine import connect_engine, engine_faults, use_s3
 from lake.entities import Entity
 from lake.errors import LakeError
 from lake.lake import Lake, open_lake
-from lake.log import ensure_ledger, lineage, open_log
+from lake.log import ensure_ledger, open_log
 from lake.sql import identifier, literal
 from lake.state import ensure_state
-from lake.tables import data_files, scan_sql
+from lake.tables import scan_sql
 from queries import views
 from queries.entities import entity_columns, entity_sql
 from queries.fresh import INNER, Pinned, Prepared, prepare, view_columns
@@ -192,17 +192,8 @@ class LakeConnection:
         """Since when a table's past is whole in the lake. Raises LakeError."""
         if name not in self._pasts:
             pinned = self.pinned[name]
-            begins = min((file.low for file in data_files(pinned.log, "created_at_us")), default=None)
-            self._pasts[name] = find_past(self.lake, pinned.table, begins, lambda place: self._taken_in(pinned, place))
+            self._pasts[name] = find_past(self.lake, pinned.table, pinned.log, pinned.ledger)
         return self._pasts[name]
-
-    def _taken_in(self, pinned: Pinned, place: str) -> set[str]:
-        """The raw objects under a place that the pinned log has taken in."""
-        rows = self.con.execute(
-            f"SELECT DISTINCT uri FROM {scan_sql(pinned.ledger)} WHERE lineage = $1 AND contains(uri, $2)",
-            [lineage(pinned.log), place],
-        )
-        return {uri for (uri,) in rows.fetchall()}
 
     @property
     def views(self) -> list[str]:

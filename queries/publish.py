@@ -22,7 +22,7 @@ from lake.config import TableConfig
 from lake.engine import engine_faults
 from lake.errors import CommitConflict, CommitStateUnknown, ConfigError, TransientError
 from lake.lake import Lake
-from lake.log import field_ids, lineage
+from lake.log import field_ids
 from lake.sql import identifier, literal
 from lake.state import columns_of, is_made_from
 from lake.tables import Output, batch_of, data_files, manifest_entries, replace_files
@@ -68,19 +68,6 @@ def snapshot_of(table: Table) -> int:
     return snapshot.snapshot_id
 
 
-def past_of(lake: Lake, table: TableConfig, log: Table) -> Past:
-    """Since when a table's past is whole in the lake."""
-    ledger = load_table(log.catalog, layout.ledger_table(table.name))
-
-    def taken_in(place: str) -> set[str]:
-        if ledger is None:
-            return set()
-        ours = ledger.scan(row_filter=f"lineage == '{lineage(log)}'", selected_fields=("uri",)).to_arrow()
-        return {uri for uri in ours["uri"].to_pylist() if place in uri}
-
-    return find_past(lake, table, min((file.low for file in data_files(log, "created_at_us")), default=None), taken_in)
-
-
 def names_of(table: Table) -> list[str]:
     """The columns of a table at the snapshot that it is pinned at: one that came since is not in it."""
     snapshot = table.current_snapshot()
@@ -112,7 +99,7 @@ def publish_tail(lake: Lake, table: TableConfig, memory_mb: int = 4096) -> Versi
         state = load_table(catalog, layout.state_table(table.name))
         state, log = _ready(table, state, load_table(catalog, layout.log_table(table.name)))
         if tail is not None and is_computed_from(tail, source_of(state, log, table)):
-            return Version(table, columns_of(tail), state, tail, log, past_of(lake, table, log), False, conflicts)
+            return Version(table, columns_of(tail), state, tail, log, _past(lake, table, log), False, conflicts)
         try:
             version = _write(lake, catalog, table, tail or ensure_tail(catalog, table), memory_mb, conflicts)
         except (CommitConflict, CommitStateUnknown):
@@ -133,6 +120,10 @@ def _require_tail(lake: Lake, table: TableConfig, tail: Table | None) -> None:
             "publish", table.name, expected=f"no table {name}, or a tail there", got="another table",
             remedy="Of a table of this name no tail can be kept: begin another lake for one of the two",
         )  # fmt: skip
+
+
+def _past(lake: Lake, table: TableConfig, log: Table) -> Past:
+    return find_past(lake, table, log, load_table(log.catalog, layout.ledger_table(table.name)))
 
 
 def _ready(table: TableConfig, state: Table | None, log: Table | None) -> tuple[Table, Table]:
@@ -175,7 +166,7 @@ def _write(
     written = load_table(catalog, layout.tail_table(table.name))
     if written is None or not is_computed_from(written, source):
         return None
-    return Version(table, made.columns, state, written, log, past_of(lake, table, log), True, conflicts)
+    return Version(table, made.columns, state, written, log, _past(lake, table, log), True, conflicts)
 
 
 def _entities(con: LakeConnection, table: TableConfig, columns: Sequence[Column]) -> dict[str, list[Column]]:

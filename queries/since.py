@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
 
 from lake import layout
 from lake.config import TableConfig
 from lake.errors import LakeError
 from lake.lake import Lake
+from lake.log import lineage
 from lake.sql import literal, refusing
 from lake.store import list_objects, read
+from lake.tables import batch_of, data_files
 
 SECOND_US = 1_000_000
 T = TypeVar("T")
@@ -108,15 +113,12 @@ def until_sql(moment: str) -> str:
     return f"event_time <= {moment} AND created_at_us <= epoch_us({moment})"
 
 
-def find_past(
-    lake: Lake, table: TableConfig, log_begins_us: int | None, taken_in: Callable[[str], Collection[str]]
-) -> Past:
-    """The past of a table whose log's first change is of `log_begins_us`. Raises LakeError.
-
-    `taken_in` gives the raw objects under a place that the log has.
-    """
+def find_past(lake: Lake, table: TableConfig, log: Table, ledger: Table | None) -> Past:
+    """The past of a table by the pinned log and what of the ledger is of its batches. Raises LakeError."""
     found = [*_backfills(lake, table), *_exports(lake, table)]
+    taken_in = _taken_in(log, ledger) if any(one.is_whole for one in found) else pa.chunked_array([], pa.string())
     readings = [replace(one, is_whole=one.is_whole and _is_in(lake, one, taken_in)) for one in found]
+    log_begins_us = min((file.low for file in data_files(log, "created_at_us")), default=None)
     ends = [one.ended_us for one in readings if one.ended_us is not None and one.is_whole]
     if ends:
         first = min(ends)
@@ -131,10 +133,19 @@ def find_past(
     return Past(log_begins_us, f"its log begins at {_told(log_begins_us)}, and no backfill brought what was before")
 
 
-def _is_in(lake: Lake, reading: Reading, taken_in: Callable[[str], Collection[str]]) -> bool:
+def _taken_in(log: Table, ledger: Table | None) -> pa.ChunkedArray:
+    """The raw objects that a log has taken in."""
+    if ledger is None:
+        return pa.chunked_array([], pa.string())
+    ours = f"lineage == '{lineage(log)}' AND batch <= {batch_of(log)}"  # the ledger may be newer
+    return ledger.scan(row_filter=ours, selected_fields=("uri",)).to_arrow()["uri"]
+
+
+def _is_in(lake: Lake, reading: Reading, taken_in: pa.ChunkedArray) -> bool:
     """Whether all raw objects of a backfill that are there were taken in, from here or from a copy elsewhere."""
     names = {one.uri.rpartition("/")[2] for one in list_objects(lake.place(reading.place[1:]), may_be_missing=True)}
-    return names <= {uri.rpartition("/")[2] for uri in taken_in(reading.place)}
+    ours = taken_in.filter(pc.match_substring(taken_in, reading.place))
+    return names <= {uri.rpartition("/")[2] for uri in ours.to_pylist()}
 
 
 def _backfills(lake: Lake, table: TableConfig) -> list[Reading]:

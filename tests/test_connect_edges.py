@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import threading
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from lake.layout import backfill_objects, export_end, export_note
 from lake.sql import identifier, literal
 from lake.store import put
 from queries.connect import connect
+from queries.since import find_past
 from tests.lakes import SCHEMA, SETTINGS, compacted, items_of, land_records, new_lake, only_table, refreshed, table
 from tests.records import START_US, TIME, change, record, s
 
@@ -164,6 +166,8 @@ def test_a_past_begins_when_what_was_read_is_in_the_log(lake: Lake) -> None:
         compacted(lake)
         with pytest.raises(duckdb.InvalidInputException, match="not in its log yet: run dynalake compact"):
             before.execute(query).fetchall()
+        past = find_past(lake, only_table(lake), before.pinned["orders"].log, table(lake, "orders_ledger"))
+        assert past.since_us == math.inf, "the ledger is newer than the log"
         before.refresh()
         assert before.execute(query).fetchall() == [(11,)]
 
