@@ -130,10 +130,24 @@ class Or:
         return " or ".join(f"({part})" if isinstance(part, Or) else str(part) for part in self.parts)
 
 
-Condition = BeginsWith | In | Exists | Not | And | Or
+Atom = BeginsWith | In | Exists
+Condition = Atom | Not | And | Or
 
 
-def atoms(condition: Condition) -> Iterator[BeginsWith | In | Exists]:
+def said(condition: Condition, atom: Callable[[Atom], str]) -> str:
+    """SQL for a condition, given what is said of its atoms: what is NULL there counts as not so."""
+    match condition:
+        case Not(one):
+            return f"NOT coalesce({said(one, atom)}, FALSE)"
+        case And(parts):
+            return "(" + " AND ".join(said(part, atom) for part in parts) + ")"
+        case Or(parts):
+            return "(" + " OR ".join(said(part, atom) for part in parts) + ")"
+        case _:
+            return atom(condition)
+
+
+def atoms(condition: Condition) -> Iterator[Atom]:
     match condition:
         case Not(one):
             yield from atoms(one)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lake.changes import Surface, Ttl
-from lake.entities import RESERVED, Entity, entities_text, parse_entities
+from lake.entities import Entity, entities_text, parse_entities
 from lake.errors import ConfigError
 from lake.keys import KeyAttribute, KeySchema
-from lake.layout import lake_name
+from lake.layout import SUFFIXES, lake_name
 from lake.masks import Mask, fingerprint, masked_keys, parse_masks
 from lake.records import TableRules
 
@@ -21,16 +21,8 @@ BUCKETS_MAX = 4096
 MASK_SECRET = "env:DYNALAKE_MASK_SECRET"  # where the secret is, unless lake.toml says otherwise
 _LAKE_SETTINGS = {"format", "catalog", "masks", "poison", "tables"}
 _TABLE_SETTINGS = {
-    "dynamodb_name",
-    "hash_key",
-    "range_key",
-    "surface",
-    "buckets",
-    "ttl",
-    "masked_keys",
-    "masks",
-    "entities",
-}
+    "dynamodb_name", "hash_key", "range_key", "surface", "buckets", "ttl", "masked_keys", "masks", "entities",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +116,7 @@ def parse_config(text: str, where: str) -> LakeConfig:
 def _refuse_clashes(tables: Mapping[str, TableConfig], where: str) -> None:
     """No entity's view has the name of another view, of whatever table."""
     taken = {name: f"the table {name}" for name in tables}
-    taken |= {f"{name}_{suffix}": f"a view of the table {name}" for name in tables for suffix in RESERVED}
+    taken |= {f"{name}_{suffix}": f"a view of the table {name}" for name in tables for suffix in SUFFIXES}
     for name, table in tables.items():
         for entity in table.entities:
             view = entity.view(name)

@@ -100,6 +100,10 @@ def find_winners(con: DuckDBPyConnection, log: str, surface: Surface, name: str,
     con.execute(f"DROP TABLE {_NEWEST}")
 
 
+# SQL over an item's last change: whether a state that keeps what expires keeps the item, as `state_after` says.
+IS_KEPT = "l.op = 'REMOVE' AND l.is_ttl AND l.old_image IS NOT NULL"
+
+
 def winner_columns(table: TableConfig) -> str:
     """SQL over a row of the log, an item's last change, for our columns of the state: `state_after` in SQL.
 
@@ -108,9 +112,8 @@ def winner_columns(table: TableConfig) -> str:
     hash_key = "" if table.keys.hash_key.kind == "S" else f"{_hash_key_text(table)} AS _hash_key, "
     image, expired_at = "l.new_image", "NULL::TIMESTAMP"
     if table.ttl == "keep":  # else old images, half of the log, need not be read
-        is_kept = "l.op = 'REMOVE' AND l.is_ttl AND l.old_image IS NOT NULL"
-        image = f"CASE WHEN {is_kept} THEN l.old_image ELSE l.new_image END"
-        expired_at = f"CASE WHEN {is_kept} THEN make_timestamp(l.created_at_us) END"
+        image = f"CASE WHEN {IS_KEPT} THEN l.old_image ELSE l.new_image END"
+        expired_at = f"CASE WHEN {IS_KEPT} THEN make_timestamp(l.created_at_us) END"
     return f"""l.item_key AS _item_key, {hash_key}{image} AS _item, l.created_at_us AS _created_at_us,
       l.op AS _op, {expired_at} AS _expired_at"""
 

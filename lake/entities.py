@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lake.columns import BIGINT_DIGITS, DECIMAL_DIGITS, Column
-from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Or, Value, atoms, parse_condition
+from lake.conditions import Atom, BeginsWith, Condition, Exists, In, Value, atoms, parse_condition, said
 from lake.errors import ConfigError
 from lake.keys import KeySchema
+from lake.layout import SUFFIXES
 from lake.sql import identifier, literal, pointer
 
 NAME_MAX = 50
 _PATH_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")  # one that a JSON path takes as it is
-# What stands behind a table's name in views of other meanings.
-RESERVED = ("changes", "as_of", "history", "transitions", "diff", "ledger", "tail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,9 @@ def _entity(name: str, section: Any, keys: KeySchema, place: str) -> Entity:
             "read", place, expected=f"a lower-case name of letters, digits and _, up to {NAME_MAX} of them",
             got=repr(name), remedy="It becomes the end of a view's name",
         )  # fmt: skip
-    if name in RESERVED:
+    if name in SUFFIXES:
         raise ConfigError(
-            "read", place, expected=f"a name other than {', '.join(RESERVED)}", got=name,
+            "read", place, expected=f"a name other than {', '.join(SUFFIXES)}", got=name,
             remedy="A view of this name is there already: rename the entity",
         )  # fmt: skip
     if not isinstance(section, Mapping) or not isinstance(section.get("where"), str):
@@ -99,11 +98,12 @@ def condition_sql(condition: Condition, columns: Sequence[Column]) -> str:
 
     A column holds every value of its kind; one of another kind, or of an attribute without a column, is in `_item`.
     """
-    return _sql(condition, {column.attribute: column for column in columns})
+    by_attribute = {column.attribute: column for column in columns}
+    return said(condition, lambda atom: _atom_sql(atom, by_attribute))
 
 
-def _sql(condition: Condition, columns: Mapping[str, Column]) -> str:
-    match condition:
+def _atom_sql(atom: Atom, columns: Mapping[str, Column]) -> str:
+    match atom:
         case BeginsWith(attribute, prefix):
             return f"starts_with({_string_sql(attribute, columns)}, {literal(prefix)})"
         case In(attribute, values):
@@ -115,12 +115,6 @@ def _sql(condition: Condition, columns: Mapping[str, Column]) -> str:
             inside = f"json_extract(_item, {_place(attribute)}) IS NOT NULL"
             column = columns.get(attribute)
             return f"({identifier(column.name)} IS NOT NULL OR {inside})" if column else inside
-        case Not(one):
-            return f"NOT coalesce({_sql(one, columns)}, false)"
-        case And(parts):
-            return "(" + " AND ".join(_sql(part, columns) for part in parts) + ")"
-        case Or(parts):
-            return "(" + " OR ".join(_sql(part, columns) for part in parts) + ")"
 
 
 def _string_sql(attribute: str, columns: Mapping[str, Column]) -> str:

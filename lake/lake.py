@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,18 +131,9 @@ def add_table(lake: Lake, table: TableConfig) -> Lake:
                     remedy="A table deleted and made anew with other keys needs a lake of its own",
                 )  # fmt: skip
         name = layout.lake_name(table.dynamodb_name, set(present.tables) | present.entity_views)
-        whole = text + table_section(replace(table, name=name))
-        parse_config(whole, lake.place(layout.CONFIG))  # before it is written
-        return whole
+        return text + table_section(replace(table, name=name))
 
-    try:
-        update(lake.place(layout.CONFIG), appended)
-    except OSError as fault:
-        raise ConfigError(
-            "add table", table.dynamodb_name, expected="a lake that may be written to", got=str(fault),
-            remedy="See to the permissions of the lake's folder",
-        ) from fault  # fmt: skip
-    return open_lake(lake.uri)
+    return _changed(lake, "add table", table.dynamodb_name, appended)
 
 
 def add_entities(lake: Lake, name: str, entities: Sequence[Entity]) -> tuple[Lake, list[Entity]]:
@@ -155,18 +146,28 @@ def add_entities(lake: Lake, name: str, entities: Sequence[Entity]) -> tuple[Lak
     def appended(text: str) -> str:
         present = {one.name for one in parse_config(text, lake.place(layout.CONFIG)).table(name).entities}
         added[:] = [one for one in entities if one.name not in present]
-        whole = text.rstrip("\n") + "\n" + entities_text(name, added) if added else text
-        parse_config(whole, lake.place(layout.CONFIG))  # before it is written
+        return text.rstrip("\n") + "\n" + entities_text(name, added) if added else text
+
+    return _changed(lake, "add entities to", name, appended), added
+
+
+def _changed(lake: Lake, operation: str, identity: str, change: Callable[[str], str]) -> Lake:
+    """The lake behind a change of the text of its settings, which are parsed before they are written."""
+    place = lake.place(layout.CONFIG)
+
+    def parsed(text: str) -> str:
+        whole = change(text)
+        parse_config(whole, place)
         return whole
 
     try:
-        update(lake.place(layout.CONFIG), appended)
+        update(place, parsed)
     except OSError as fault:
         raise ConfigError(
-            "add entities to", name, expected="a lake that may be written to", got=str(fault),
+            operation, identity, expected="a lake that may be written to", got=str(fault),
             remedy="See to the permissions of the lake's folder",
         ) from fault  # fmt: skip
-    return open_lake(lake.uri), added
+    return open_lake(lake.uri)
 
 
 def _root(uri: str | os.PathLike[str]) -> str:

@@ -40,8 +40,9 @@ WAREHOUSE = "warehouse"
 NAMESPACE = "lake"
 UNKNOWN_TABLE = "_unknown"
 TABLE_NAME_MAX = 200  # Glue allows 255; the longest suffix and a counter must fit behind it
-# What a table's name is the start of: Iceberg tables, and views of theirs.
-_SUFFIXES = ("", "_changes", "_ledger", "_tail", "_as_of", "_history", "_transitions", "_diff")
+# What stands behind a table's name in those of its other Iceberg tables, and of views that are no entity's.
+SUFFIXES = ("changes", "ledger", "tail", "as_of", "history", "transitions", "diff")
+_SUFFIXES = ("", *(f"_{suffix}" for suffix in SUFFIXES))
 
 
 def lake_name(dynamodb_name: str, taken: set[str]) -> str:

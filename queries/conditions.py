@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lake.columns import ITEM, Column
-from lake.conditions import And, BeginsWith, Condition, Exists, In, Not, Or, Value
+from lake.conditions import Atom, BeginsWith, Condition, Exists, In, Value, said
 from lake.entities import is_held
 from lake.sql import identifier
 from queries.words import Dialect, attribute_value, quoted, starts_with, text_value
@@ -20,8 +20,9 @@ def condition_words(condition: Condition, columns: Sequence[Column], dialect: Di
 
     That is so of a number that no column holds: to compare it takes our `number()`.
     """
+    by_attribute = {column.attribute: column for column in columns}
     try:
-        return _said(condition, {column.attribute: column for column in columns}, dialect)
+        return said(condition, lambda atom: _atom(atom, by_attribute, dialect))
     except Unsaid:
         return None
 
@@ -31,8 +32,8 @@ def name_words(name: str, dialect: Dialect) -> str:
     return "`" + name.replace("`", "``") + "`" if dialect == "spark" else identifier(name)
 
 
-def _said(condition: Condition, columns: Mapping[str, Column], dialect: Dialect) -> str:
-    match condition:
+def _atom(atom: Atom, columns: Mapping[str, Column], dialect: Dialect) -> str:
+    match atom:
         case BeginsWith(attribute, prefix):
             return starts_with(_string(attribute, columns, dialect), quoted(prefix, dialect), dialect)
         case In(attribute, values):
@@ -44,12 +45,6 @@ def _said(condition: Condition, columns: Mapping[str, Column], dialect: Dialect)
             inside = f"{attribute_value(ITEM, attribute, dialect)} IS NOT NULL"
             column = columns.get(attribute)
             return f"({name_words(column.name, dialect)} IS NOT NULL OR {inside})" if column else inside
-        case Not(one):
-            return f"NOT coalesce({_said(one, columns, dialect)}, FALSE)"
-        case And(parts):
-            return "(" + " AND ".join(_said(part, columns, dialect) for part in parts) + ")"
-        case Or(parts):
-            return "(" + " OR ".join(_said(part, columns, dialect) for part in parts) + ")"
 
 
 def _string(attribute: str, columns: Mapping[str, Column], dialect: Dialect) -> str:

@@ -49,7 +49,6 @@ class Prepared:
     touched: str
     fresh: str
     base: str
-    covered: int
     rows: int
 
     @property
@@ -81,9 +80,9 @@ def prepare(con: DuckDBPyConnection, pinned: Pinned, scratch: str) -> Prepared:
     files = data_files(log, "batch")
     everything = files_sql(log, [file.path for file in files])
     state_counts = is_made_from(state, log, table)
-    covered = batch_of(state) if state_counts else 0
     if state_counts:
-        find_tail_winners(con, tail_sql(log, files, covered), everything, table.surface, touched, winner_columns(table))
+        tail = tail_sql(log, files, batch_of(state))
+        find_tail_winners(con, tail, everything, table.surface, touched, winner_columns(table))
     else:  # it says nothing of this log under this policy, until the next refresh
         find_winners(con, everything, table.surface, touched, winner_columns(table))
     live = f"(FROM {touched} WHERE {LIVES})"
@@ -100,7 +99,7 @@ def prepare(con: DuckDBPyConnection, pinned: Pinned, scratch: str) -> Prepared:
         base = f"({projected(f'(SELECT {ours} FROM {whole})', columns, {c.attribute for c in columns})})"
     row = con.execute(f"SELECT count(*) FROM {fresh}").fetchone()
     assert row is not None
-    return Prepared(pinned, columns, touched, fresh, base, covered, rows + int(row[0]))
+    return Prepared(pinned, columns, touched, fresh, base, rows + int(row[0]))
 
 
 def _base(con: DuckDBPyConnection, pinned: Pinned, touched: str, scratch: str) -> tuple[str, int]:

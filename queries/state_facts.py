@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 
 from lake.columns import COLUMNS_MAX, Column
 from lake.config import TableConfig
-from lake.current import find_tail_winners, find_winners, tail_sql
+from lake.current import IS_KEPT, find_tail_winners, find_winners, tail_sql
 from lake.sql import identifier
 from lake.state import columns_of, is_made_from
 from lake.tables import batch_of, data_files, files_sql, null_counts, scan_sql
@@ -18,8 +18,6 @@ from queries.log_facts import partitions
 
 COUNTED_AT_ONCE = 100  # columns in a pass over the state
 _TOUCHED = '"report touched"'
-# Of an item's last change: `lake.current.winner_columns` without the images.
-_IS_KEPT = "l.op = 'REMOVE' AND l.is_ttl AND l.old_image IS NOT NULL"
 
 
 def state_facts(con: DuckDBPyConnection, log: Table, state: Table | None, table: TableConfig) -> StateFacts:
@@ -50,7 +48,7 @@ def _items(
     files = data_files(log, "batch")
     tail, everything = tail_sql(log, files, covered), files_sql(log, [file.path for file in files])
     changes = con.execute(f"SELECT count(*) FROM {tail}").fetchone()
-    is_kept = _IS_KEPT if table.ttl == "keep" else "false"
+    is_kept = IS_KEPT if table.ttl == "keep" else "false"
     columns = f"l.item_key AS _item_key, l.op <> 'REMOVE' AS is_there, {is_kept} AS is_kept"
     if state is not None:
         find_tail_winners(con, tail, everything, table.surface, _TOUCHED, columns)

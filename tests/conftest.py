@@ -1,4 +1,4 @@
-"""A server of S3 and Glue; Hypothesis profiles: `ci` is small and the same each time, `thorough` looks for news."""
+"""Servers of S3 and Glue, and of Spark's SQL. Hypothesis: `ci` is small and the same each time, `thorough` looks on."""
 
 import logging
 import os
@@ -50,6 +50,20 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     for bucket in ("raw", "lakes"):
         client.create_bucket(Bucket=bucket)
     return client
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A session of Spark's SQL on Sail, which needs no JVM."""
+    sail = pytest.importorskip("pysail.spark", reason="pysail is not installed")
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark-client is not installed")
+    server = sail.SparkConnectServer(ip="127.0.0.1", port=0)
+    server.start()
+    _, port = server.listening_address
+    session = sql.SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+    yield session
+    session.stop()
+    server.stop()
 
 
 def moto_reset(server: str) -> None:

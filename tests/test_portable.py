@@ -11,7 +11,7 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -42,22 +42,9 @@ from tests.records import START_US, change, s
 from tests.test_histories import faults, history
 from tests.test_types import NAMES, ROUNDS, found_value, round_of_writes
 
-spark_sql = pytest.importorskip("pyspark.sql", reason="pyspark-client is not installed")
-sail = pytest.importorskip("pysail.spark", reason="pysail is not installed")
 GOLDEN = Path(__file__).parent / "golden"
 PK = KeySchema(KeyAttribute("pk", "S"))
 DIALECTS: tuple[Dialect, ...] = ("duckdb", "athena", "spark")
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[Any]:
-    server = sail.SparkConnectServer(ip="127.0.0.1", port=0)
-    server.start()
-    _, port = server.listening_address
-    session = spark_sql.SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
-    yield session
-    session.stop()
-    server.stop()
 
 
 # Texts

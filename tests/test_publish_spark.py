@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,7 @@ from tests.records import START_US, change, s
 from tests.test_publish import ENTITIES, odd, with_entities
 from tests.test_types import NAMES, ROUNDS, round_of_writes
 
-spark_sql = pytest.importorskip("pyspark.sql", reason="pyspark-client is not installed")
-sail = pytest.importorskip("pysail.spark", reason="pysail is not installed")
 CATALOG = "sail"  # what Sail calls its own
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    server = sail.SparkConnectServer(ip="127.0.0.1", port=0)
-    server.start()
-    _, port = server.listening_address
-    session = spark_sql.SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
-    yield session
-    session.stop()
-    server.stop()
 
 
 def run_script(spark: Any, lake: Lake) -> None:

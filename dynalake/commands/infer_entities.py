@@ -73,13 +73,13 @@ def _show_added(table: TableConfig, entities: list[Entity], added: list[Entity])
 
 def _taken(config: LakeConfig, table: TableConfig) -> set[str]:
     """Names whose views there are already, of other tables or with another meaning."""
-    from lake.entities import RESERVED
+    from lake.layout import SUFFIXES
 
     others = {name for name in config.tables if name != table.name}
-    views = others | {f"{name}_{suffix}" for name in others for suffix in RESERVED}
+    views = others | {f"{name}_{suffix}" for name in others for suffix in SUFFIXES}
     views |= config.entity_views - {entity.view(table.name) for entity in table.entities}
     head = f"{table.name}_"
-    return {view.removeprefix(head) for view in views if view.startswith(head)} | set(RESERVED)
+    return {view.removeprefix(head) for view in views if view.startswith(head)} | set(SUFFIXES)
 
 
 def _as_declared(entities: list[Entity], table: TableConfig) -> list[Entity]:
