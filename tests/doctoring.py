@@ -105,9 +105,7 @@ class SetUp:
         self.c("kinesis").start_stream_encryption(StreamName="orders", EncryptionType="KMS", KeyId="alias/lake")
 
     def set_shard_metrics(self) -> None:
-        self.c("kinesis").enable_enhanced_monitoring(
-            StreamName="orders", ShardLevelMetrics=["IteratorAgeMilliseconds"]
-        )
+        self.c("kinesis").enable_enhanced_monitoring(StreamName="orders", ShardLevelMetrics=["IteratorAgeMilliseconds"])
 
     def create_firehose(self, name: str) -> None:
         self.c("firehose").create_delivery_stream(

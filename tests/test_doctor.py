@@ -1,10 +1,11 @@
-"""`dynalake doctor` on the stand-in: nothing wrong where all is right; and of each setting that is broken, its check."""
+"""`dynalake doctor` on the stand-in: nothing wrong where all is right; of each setting that is broken, its check."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import boto3
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from standin.server import AwsStandIn
 from tests.commands import dynalake
 from tests.consuming import Transport
-from tests.doctoring import ARN, DESTINATION, LAKE, LIFECYCLE, SetUp, broken, checks, findings
+from tests.doctoring import LAKE, LIFECYCLE, SetUp, broken, checks, findings
+from tests.test_tidy import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,8 @@ def test_all_is_right(up: SetUp) -> None:
     assert checks(found, "unknown") == ["rights"]
     assert len(checks(found, "ok")) > 60
     assert {one["table"] for one in found} == {"orders", ""}
+    documented = (ROOT / "docs/doctor.md").read_text(encoding="utf-8")
+    assert sorted(name for name in checks(found, "ok") if f"`{name.removeprefix('alarm ')}`" not in documented) == []
     assert dynalake(LAKE, "doctor", "orders").out.splitlines()[-1].startswith("ok: table, ")
 
 
@@ -163,3 +167,82 @@ def test_what_is_broken_is_named(name: str, up: SetUp) -> None:
     breaking, mending, expected = BREAKS[name]
     with broken(lambda: breaking(up), lambda: mending(up)):
         assert checks(findings(), "wrong") == expected
+
+
+def test_a_firehose_younger_than_changes(up: SetUp) -> None:
+    """It began at the end of the stream. Once verify has proven the table since, nothing is missing any more."""
+    up.aws.clock.advance(seconds=3_600)
+    with broken(lambda: up.create_firehose("younger"), lambda: up.c("firehose").delete_delivery_stream(
+        DeliveryStreamName="younger"
+    )):  # fmt: skip
+        younger = [one for one in findings() if one["check"] == "firehose older than streaming"]
+        assert [one["status"] for one in younger] == ["wrong", "ok"]
+        assert younger[0]["found"].startswith("younger from ")
+        assert "backfill orders --again" in younger[0]["do"]
+        up.aws.clock.advance(seconds=60)
+        assert dynalake(LAKE, "verify", "orders", "--wait", "0").code == 0
+        alarms = ["alarm DeliveryToS3.DataFreshness", "alarm DeliveryToS3.Success"]  # nobody watches the younger one
+        assert checks(findings(), "wrong") == alarms
+
+
+def test_nobody_reads_the_stream(up: SetUp) -> None:
+    def off() -> None:
+        up.set_mapping(Enabled=False)
+        up.c("firehose").delete_delivery_stream(DeliveryStreamName="orders")
+
+    def on() -> None:
+        up.set_mapping()
+        up.create_firehose("orders")
+        up.aws.clock.advance(seconds=60)
+        assert dynalake(LAKE, "verify", "orders", "--wait", "0").code == 0
+
+    with broken(off, on):
+        assert checks(findings(), "wrong") == ["capture", "mapping"]
+        done = dynalake(LAKE, "consume", "--stream", "orders", "--once", "--poll", "0.2s")
+        assert done.code == 0, done
+        found = findings()
+        assert checks(found, "wrong") == ["mapping"]
+        assert [one["found"] for one in found if one["check"] == "capture"] == ["consume"]
+
+
+@pytest.mark.parametrize(("target", "expected"), [
+    ("Firehose_20150804.ListDeliveryStreams", ["firehose"]),
+    ("DynamoDB_20120810.DescribeTable", ["table"]),
+    ("DynamoDB_20120810.DescribeKinesisStreamingDestination", ["streaming"]),
+    ("Kinesis_20131202.DescribeStreamSummary", ["stream", "record age"]),
+    ("AmazonSQS.GetQueueAttributes", ["failure queue", "poison queue"]),
+])  # fmt: skip
+def test_a_right_that_is_missing_makes_its_check_unknown(target: str, expected: list[str], up: SetUp) -> None:
+    with Transport() as transport:
+        transport.refuse(target, "AccessDeniedException", times=99)
+        found = findings()
+    assert checks(found, "wrong") == []
+    assert checks(found, "unknown") == sorted([*expected, "rights"])
+    [told, *_] = [one for one in found if one["check"] == expected[0]]
+    operation = target.partition(".")[2]
+    assert re.fullmatch(rf"no right to \w+:{operation}", told["found"]), told
+    assert f":{operation}" in told["do"]
+
+
+def test_throttles_and_silence_are_unknown(up: SetUp) -> None:
+    """A service that does not answer is asked once: other requests to it would wait as long."""
+    with Transport() as transport:
+        transport.refuse("Firehose_20150804", "ThrottlingException", times=99)
+        silent = transport.cut("AmazonSQS", times=99)
+        found = findings()
+    assert checks(found, "unknown") == ["failure queue", "firehose", "poison queue", "rights"]
+    assert silent == [99 - 3]
+
+
+def test_a_table_that_is_gone(up: SetUp) -> None:
+    """That is said, and nothing else of what was around it; a table that was never registered is wrong usage."""
+    assert dynalake(LAKE, "add-table", "gone", "--hash-key", "pk:S").code == 0
+    wrong = [one for one in findings("gone") if one["status"] == "wrong" and not one["check"].startswith("alarm ")]
+    assert [(one["check"], one["table"], one["found"]) for one in wrong] == [("table", "gone", "no table gone")]
+    assert dynalake(LAKE, "doctor", "others").fault.startswith("dynalake: find table 'others'")
+
+
+def test_a_lake_in_a_folder_without_anything(tmp_path: Path, up: SetUp) -> None:
+    assert dynalake(tmp_path / "lake", "init").code == 0
+    assert checks(findings(lake=str(tmp_path / "lake")), "wrong") == ["lake"]
+    assert not (tmp_path / "lake/catalog.db").exists()

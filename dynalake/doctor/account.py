@@ -156,7 +156,7 @@ class Account:
         )  # fmt: skip
         if isinstance(events, Unread):
             return events
-        times = [round(one["EventTime"].timestamp() * 1e6) for one in events if _enables(one, table, stream_arn)]
+        times = [round(one["EventTime"].timestamp() * 1e6) for one in events if is_enabling(one, table, stream_arn)]
         return max(times, default=None)
 
     def oldest_record(self, stream_arn: str, table: str) -> Oldest | Unread:
@@ -223,7 +223,7 @@ def _unread(fault: LakeError, code: str, right: str) -> Unread:
     return Unread(reason, fault.remedy or "Run it again")
 
 
-def _enables(event: Description, table: str, stream_arn: str) -> bool:
+def is_enabling(event: Description, table: str, stream_arn: str) -> bool:
     try:
         told = json.loads(event.get("CloudTrailEvent") or "{}")
     except ValueError:

@@ -28,9 +28,12 @@ def destination_of(mapping: Description) -> str | None:
 
 
 def check_mappings(
-    table: TableConfig, mappings: Sequence[Description], functions: Functions, retention_seconds: int, lake: str
+    table: TableConfig, mappings: Sequence[Description], functions: Functions, retention_seconds: int | None, lake: str
 ) -> Iterator[Finding]:
-    """Those of functions of ours. Where one lands in this lake, those that land in other lakes are meant to."""
+    """Those of functions of ours. Where one lands in this lake, those that land in other lakes are meant to.
+
+    `retention_seconds` is the stream's, None where it could not be read.
+    """
     found = ours(mappings, functions)
     lakes = [lake_of(functions.get(one["FunctionArn"])) for one in found]
     for mapping, its_lake in zip(found, lakes, strict=True):
@@ -42,7 +45,7 @@ def check_mappings(
         yield from check_function(table.name, "consumer", name, function, STREAM_HANDLER, lake)
 
 
-def _settings(table: str, mapping: Description, retention_seconds: int) -> Iterator[Finding]:
+def _settings(table: str, mapping: Description, retention_seconds: int | None) -> Iterator[Finding]:
     update = f"aws lambda update-event-source-mapping --uuid {mapping['UUID']}"
     yield _state(table, mapping, update)
     position = mapping.get("StartingPosition", "")
@@ -63,16 +66,24 @@ def _settings(table: str, mapping: Description, retention_seconds: int) -> Itera
     bisects = bool(mapping.get("BisectBatchOnFunctionError"))
     yield judged("bisect", table, bisects, "on" if bisects else "off",
                  f"One bad record gives up a whole batch: {update} --bisect-batch-on-function-error")  # fmt: skip
-    age, age_max = mapping.get("MaximumRecordAgeInSeconds", -1), int(retention_seconds * RECORD_AGE_SHARE_MAX)
-    yield judged(
-        "record age", table, 0 < age <= age_max, "without end" if age < 0 else f"{age} s",
-        f"Records would leave the stream, {retention_seconds} s long, before anything tells of them: {update} "
-        f"--maximum-record-age-in-seconds {age_max}",
-    )  # fmt: skip
+    yield _record_age(table, mapping.get("MaximumRecordAgeInSeconds", -1), retention_seconds, update)
     destination = destination_of(mapping)
     yield judged(
         "on-failure destination", table, destination is not None, destination or "none",
         f"What is given up is lost without a word: {update} --destination-config OnFailure={{Destination=QUEUE_ARN}}",
+    )  # fmt: skip
+
+
+def _record_age(table: str, age: int, retention_seconds: int | None, update: str) -> Finding:
+    found = "without end" if age < 0 else f"{age} s"
+    if age > 0 and retention_seconds is None:
+        do = "See to the stream first: the age must be well below its retention"
+        return unknown("record age", table, Unread(f"{found} of a retention that is not known", do))
+    age_max = int((retention_seconds or NATIVE_RETENTION_SECONDS) * RECORD_AGE_SHARE_MAX)
+    return judged(
+        "record age", table, 0 < age <= age_max, found,
+        f"Records would leave the stream before anything tells of them: {update} "
+        f"--maximum-record-age-in-seconds {age_max}",
     )  # fmt: skip
 
 

@@ -45,8 +45,9 @@ def _check_capture(lake: Lake, seen: Seen, now_us: int) -> Iterator[Finding]:
         yield from tables.check_streaming(table, seen.destinations)
     if seen.stream_arn is None:
         return
-    retention_seconds = consumers.NATIVE_RETENTION_SECONDS
+    retention_seconds: int | None = consumers.NATIVE_RETENTION_SECONDS
     if table.surface == "kds":
+        retention_seconds = None
         yield from streams.check_stream(table.name, seen.stream_arn, seen.stream)
         if isinstance(seen.stream, dict):
             retention_seconds = seen.stream["StreamDescriptionSummary"]["RetentionPeriodHours"] * 3_600
