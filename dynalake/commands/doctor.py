@@ -36,9 +36,12 @@ def run(
     """
     from dynalake.doctor.examination import examine
     from dynalake.doctor.finding import worst_first
+    from dynalake.doctor.permissions import role_of
     from lake.errors import LakeError
     from lake.lake import open_lake
 
+    if role is not None and role_of(role) is None:
+        raise typer.BadParameter(f"expected the ARN of a role or user, found {role!r}", param_hint="--role")
     lake = open_lake(context.obj.uri)
     chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
     with live_line("looking at the account"):

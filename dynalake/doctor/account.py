@@ -84,6 +84,8 @@ class Account:
             if isinstance(fault, TransientError) and not code:
                 self._silent[service] = unread
             return unread
+        except OSError as fault:  # of a lake in a folder
+            return Unread(str(fault), "See to the permissions of the lake's folder")
 
     def client(self, service: str, make: Callable[[Any], T]) -> T | Unread:
         """Something that reads by a client of boto3."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dynalake.doctor.finding import Answer, Description, Finding, Unread, judged, unknown
 from dynalake.doctor.firehoses import is_at_work, name_of
-from dynalake.doctor.functions import STREAM_HANDLER, check_function, is_ours, lake_of
+from dynalake.doctor.functions import STREAM_HANDLER, check_function, function_name, is_ours, lake_of
 from lake.config import TableConfig
 
 NATIVE_RETENTION_SECONDS = 24 * 3_600  # of DynamoDB Streams
@@ -41,7 +41,7 @@ def check_mappings(
             continue
         yield from _settings(table.name, mapping, retention_seconds)
         function = functions.get(mapping["FunctionArn"])
-        name = mapping["FunctionArn"].rpartition(":function:")[2]
+        name = function_name(mapping["FunctionArn"])
         yield from check_function(table.name, "consumer", name, function, STREAM_HANDLER, lake)
 
 
@@ -89,7 +89,7 @@ def _record_age(table: str, age: int, retention_seconds: int | None, update: str
 
 def _state(table: str, mapping: Description, update: str) -> Finding:
     state, last = mapping.get("State", ""), mapping.get("LastProcessingResult") or ""
-    name = mapping["FunctionArn"].rpartition(":function:")[2]
+    name = function_name(mapping["FunctionArn"])
     if state in _PASSING:
         return unknown("mapping", table, Unread(f"{name} {state}", "Wait until it is Enabled, and run it again"))
     if state == "Enabled" and last.startswith("PROBLEM"):
@@ -116,7 +116,7 @@ def check_capture(
             if isinstance(function, Unread):
                 unread.append(function)
             elif one.get("State") == "Enabled" and lake_of(function) == lake:
-                ways.append(f"function {one['FunctionArn'].rpartition(':function:')[2]}")
+                ways.append(f"function {function_name(one['FunctionArn'])}")
     silent = "none"
     if isinstance(beat_us, int):
         seconds = max(now_us - beat_us, 0) // 1_000_000

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dynalake.doctor import alarms, buckets, consumers, firehoses, lakes, permissions, queues, reading, streams, tables
 from dynalake.doctor.account import Account
 from dynalake.doctor.finding import Answer, Finding, Unread, judged, unknown
+from dynalake.doctor.functions import function_name
 from dynalake.doctor.reading import Seen
 from lake.config import TableConfig
+from lake.dead_letters import Ids
 from lake.dynamodb import DescribedTable
 from lake.lake import Lake
 from lake.proofs import Proof
@@ -22,7 +24,7 @@ def examine(
     caller's own. What cannot be read makes its checks unknown; nothing is written.
     """
     account = Account()
-    who = _identity(account, role)
+    who, done = _identity(account, role), reading.redriven(account, lake)
     for table in chosen:
         seen = reading.see_table(account, lake, table, lease_table)
         yield from _check_capture(lake, seen, now_us)
@@ -31,8 +33,8 @@ def examine(
         yield from _check_rights(account, lake, seen, who)
         yield lakes.check_compaction(table.name, reading.compacted_at_us(account, lake, table), now_us)
         yield lakes.check_proof(table.name, seen.proof, now_us)
-        yield lakes.check_dead_letters(table.name, reading.open_letters(account, lake, table.name))
-    yield from _check_lake(account, lake)
+        yield lakes.check_dead_letters(table.name, reading.open_letters(account, lake, table.name, done))
+    yield from _check_lake(account, lake, done)
 
 
 def _check_capture(lake: Lake, seen: Seen, now_us: int) -> Iterator[Finding]:
@@ -89,30 +91,28 @@ def _watched(lake: Lake, seen: Seen) -> alarms.Watched:
         "table": [seen.table.dynamodb_name] if is_kds else [],
         "firehose": [firehoses.name_of(one) for one in found],
         "transforming firehose": [firehoses.name_of(one) for one in transforming],
-        "function": sorted(_function_name(arn) for arn in functions),
-        "consumer": sorted(_function_name(arn) for arn in consuming),
+        "function": sorted(function_name(arn) for arn in functions),
+        "consumer": sorted(function_name(arn) for arn in consuming),
         "mapping": [str(one["UUID"]) for one in mappings],
         "queue": [one.name for one in seen.queues],
         "capture": [stream] if functions else [],
     }
     watched = {of: alarms.dimensions(of, *values) for of, values in names.items()}
+    if not lake.is_on_s3:  # its jobs run on a machine of yours, which has ways of its own to tell
+        return watched
     return watched | alarms.job_dimensions(lake.uri, seen.table.dynamodb_name)
-
-
-def _function_name(arn: str) -> str:
-    return arn.rpartition(":function:")[2].partition(":")[0]
 
 
 def _identity(account: Account, role: str | None) -> str | Unread:
     """The ARN of the role whose rights are simulated."""
-    if role is not None:
-        return role
-    caller = account.ask("sts", "get_caller_identity")
-    if not isinstance(caller, dict):
-        return caller or Unread("no answer", "Run it again")
-    known = permissions.role_of(caller["Arn"])
+    if role is None:
+        caller = account.ask("sts", "get_caller_identity")
+        if not isinstance(caller, dict):
+            return caller or Unread("no answer", "Run it again")
+        role = str(caller["Arn"])
+    known = permissions.role_of(role)
     if known is None:
-        return Unread(f"{caller['Arn']} has no policies that IAM simulates", "Name a job's role: --role ARN")
+        return Unread(f"{role} has no policies that IAM simulates", "Name a job's role: --role ARN")
     arn, name = known
     told: Answer = account.ask("iam", "get_role", ("NoSuchEntity",), RoleName=name) if name else None
     return str(told["Role"]["Arn"]) if isinstance(told, dict) else arn
@@ -127,11 +127,11 @@ def _check_rights(account: Account, lake: Lake, seen: Seen, role: str | Unread) 
         yield permissions.check_job(seen.table.name, job, str(role), actions)
 
 
-def _check_lake(account: Account, lake: Lake) -> Iterator[Finding]:
+def _check_lake(account: Account, lake: Lake, done: Ids | Unread) -> Iterator[Finding]:
     names = ", ".join(sorted(lake.config.tables))
     yield judged("lake", "", bool(names), f"{lake.uri}: {names or 'no tables'}",
                  "dynalake add-table NAME --from-dynamodb")  # fmt: skip
-    yield lakes.check_dead_letters("", reading.open_letters(account, lake, None))
+    yield lakes.check_dead_letters("", reading.open_letters(account, lake, None, done))
     if lake.config.poison_queue_url:
         queue = reading.poison_queue(account, lake.config.poison_queue_url)
         yield from queues.check_queue("", queue.name, queue.url, queue.attributes, is_poison=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from dynalake.doctor.account import Oldest
 from dynalake.doctor.finding import Answer, Description, Finding, Unread, judged, unknown
-from dynalake.doctor.functions import FIREHOSE_HANDLER, check_function
+from dynalake.doctor.functions import FIREHOSE_HANDLER, check_function, function_name
 from lake.config import TableConfig
 from lake.lake import Lake
 
@@ -154,7 +154,7 @@ def _masking(
                 "(docs/capture.md, The transformation for Firehose)",
             )  # fmt: skip
         return
-    name = transformation.rpartition(":function:")[2]
+    name = function_name(transformation)
     yield from check_function(table.name, "transformation", name, function, FIREHOSE_HANDLER, lake.uri)
     backup = to.get("S3BackupMode", "Disabled")
     if table.masks:

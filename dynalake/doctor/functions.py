@@ -13,6 +13,11 @@ _LAKE = "DYNALAKE_LAKE"
 _RUNTIMES = re.compile(r"python3\.(1[1-9]|[2-9]\d)")  # those that dynalake supports
 
 
+def function_name(arn: str) -> str:
+    """Without the version or alias that may stand behind it."""
+    return arn.rpartition(":function:")[2].partition(":")[0]
+
+
 def lake_of(function: Answer) -> str | None:
     """The lake that a function lands in, as its environment says; None where that is not known."""
     if not isinstance(function, dict):

@@ -12,6 +12,7 @@ from dynalake.doctor.finding import Answer, Description, Unread
 from dynalake.doctor.firehoses import Began
 from lake import layout
 from lake.config import TableConfig
+from lake.dead_letters import Ids
 from lake.dynamodb import DescribedTable, DynamoDB
 from lake.lake import Lake
 from lake.proofs import Proof, last_proof
@@ -179,7 +180,9 @@ def compacted_at_us(account: Account, lake: Lake, table: TableConfig) -> int | U
     log = layout.log_table(table.name)
     if not lake.is_on_s3:
         folder = Path(lake.root, layout.WAREHOUSE, layout.NAMESPACE, log, "metadata")
-        return folder.stat().st_mtime_ns // 1_000 if folder.is_dir() else None
+        return account.attempt(
+            "lake", "read the lake", lambda: folder.stat().st_mtime_ns // 1_000 if folder.is_dir() else None
+        )
     if lake.config.catalog.get("type") != "glue":
         return Unread("the catalog is not Glue", "dynalake status tells the newest change")
     told = account.ask("glue", "get_table", ("EntityNotFoundException",), DatabaseName=lake.config.catalog["database"],
@@ -190,9 +193,17 @@ def compacted_at_us(account: Account, lake: Lake, table: TableConfig) -> int | U
     return Unread("Glue does not tell", "dynalake status") if at is None else round(at.timestamp() * 1e6)
 
 
-def open_letters(account: Account, lake: Lake, table: str | None) -> int | Unread | None:
+def redriven(account: Account, lake: Lake) -> Ids | Unread:
+    """The ids of dead letters that were redriven."""
+    found = account.attempt("lake", "read the lake", lambda: redriven_ids(lake))
+    return Unread("no answer", "Run it again") if found is None else found
+
+
+def open_letters(account: Account, lake: Lake, table: str | None, done: Ids | Unread) -> int | Unread | None:
     """How many dead letters are open, of a table by its name in the lake or of no table."""
-    return account.attempt("lake", "read the lake", lambda: count_open(lake, table, redriven_ids(lake)))
+    if isinstance(done, Unread):
+        return done
+    return account.attempt("lake", "read the lake", lambda: count_open(lake, table, done))
 
 
 def denied_to(account: Account, role: str, lake: Lake, seen: Seen) -> dict[str, list[tuple[str, str]]] | Unread:
