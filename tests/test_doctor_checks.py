@@ -190,7 +190,9 @@ def mapping(name: str = "consumer", **changes: Any) -> dict[str, Any]:
     ({"LastProcessingResult": "PROBLEM: Function call failed"}, ["mapping"]),
     ({"LastProcessingResult": "No records processed"}, []),
     ({"DestinationConfig": {"OnFailure": {}}}, ["on-failure destination"]),
+    ({"MaximumRecordAgeInSeconds": 18 * 3_600}, []),
     ({"MaximumRecordAgeInSeconds": 18 * 3_600 + 1}, ["record age"]),
+    ({"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:1:q"}}}, ["record age"]),
 ])  # fmt: skip
 def test_a_mapping_of_a_native_stream(changes: dict[str, Any], wrong: list[str]) -> None:
     functions = {"consumer": CONSUMER}
@@ -211,6 +213,8 @@ def test_functions_of_others_are_left_alone() -> None:
 
     assert of("theirs", "elsewhere", "consumer") == ([], "ok")
     assert of("theirs") == ([], "wrong")
+    functions["theirs"] = NO_RIGHT  # then it may be ours, or not
+    assert of("theirs") == ([], "unknown")
     assert of("elsewhere") == (["starting position", "retries", "consumer lake"], "wrong")
 
 

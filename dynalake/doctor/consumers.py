@@ -10,8 +10,10 @@ from dynalake.doctor.functions import STREAM_HANDLER, check_function, function_n
 from lake.config import TableConfig
 
 NATIVE_RETENTION_SECONDS = 24 * 3_600  # of DynamoDB Streams
-# A batch that was given up is still in the stream for a quarter of its retention: so long there is to redrive it.
-RECORD_AGE_SHARE_MAX = 0.75
+# How much earlier than the stream's end records are given up. A message only names them: they are to be found in the
+# stream after a weekend. An object holds them; but a shard that was blocked is given up batch by batch, to its last.
+MARGIN_SECONDS, BUCKET_MARGIN_SECONDS = 72 * 3_600, 6 * 3_600
+_AGE_SECONDS_MIN = 3_600
 SILENCE_SECONDS_MAX = 3_600  # `consume --once` on a schedule gives a sign of life only so often
 _PASSING = ("Creating", "Enabling", "Updating")
 Functions = Mapping[str, Answer]  # by ARN: GetFunctionConfiguration
@@ -39,9 +41,10 @@ def check_mappings(
     for mapping, its_lake in zip(found, lakes, strict=True):
         if lake in lakes and its_lake not in (None, lake):
             continue
-        yield from _settings(table.name, mapping, retention_seconds)
         function = functions.get(mapping["FunctionArn"])
         name = function_name(mapping["FunctionArn"])
+        if not isinstance(function, Unread):  # else it may be another's
+            yield from _settings(table.name, mapping, retention_seconds)
         yield from check_function(table.name, "consumer", name, function, STREAM_HANDLER, lake)
 
 
@@ -66,7 +69,7 @@ def _settings(table: str, mapping: Description, retention_seconds: int | None) -
     bisects = bool(mapping.get("BisectBatchOnFunctionError"))
     yield judged("bisect", table, bisects, "on" if bisects else "off",
                  f"One bad record gives up a whole batch: {update} --bisect-batch-on-function-error")  # fmt: skip
-    yield _record_age(table, mapping.get("MaximumRecordAgeInSeconds", -1), retention_seconds, update)
+    yield _record_age(table, mapping, retention_seconds, update)
     destination = destination_of(mapping)
     yield judged(
         "on-failure destination", table, destination is not None, destination or "none",
@@ -74,17 +77,20 @@ def _settings(table: str, mapping: Description, retention_seconds: int | None) -
     )  # fmt: skip
 
 
-def _record_age(table: str, age: int, retention_seconds: int | None, update: str) -> Finding:
+def _record_age(table: str, mapping: Description, retention_seconds: int | None, update: str) -> Finding:
+    age = mapping.get("MaximumRecordAgeInSeconds", -1)
     found = "without end" if age < 0 else f"{age} s"
     if age > 0 and retention_seconds is None:
         do = "See to the stream first: the age must be well below its retention"
         return unknown("record age", table, Unread(f"{found} of a retention that is not known", do))
-    age_max = int((retention_seconds or NATIVE_RETENTION_SECONDS) * RECORD_AGE_SHARE_MAX)
-    return judged(
-        "record age", table, 0 < age <= age_max, found,
-        f"Records would leave the stream before anything tells of them: {update} "
-        f"--maximum-record-age-in-seconds {age_max}",
-    )  # fmt: skip
+    destination = destination_of(mapping)
+    margin = BUCKET_MARGIN_SECONDS if destination is None or ":s3:::" in destination else MARGIN_SECONDS
+    age_max = (retention_seconds or NATIVE_RETENTION_SECONDS) - margin
+    do = f"Records leave the stream before they can be redriven: {update} --maximum-record-age-in-seconds {age_max}"
+    if age_max < _AGE_SECONDS_MIN:
+        do = ("A message only names records, which leave the stream too soon to be redriven: have the on-failure "
+              "destination be a bucket, which gets the records themselves, or keep them longer")  # fmt: skip
+    return judged("record age", table, 0 < age <= age_max, found, do)
 
 
 def _state(table: str, mapping: Description, update: str) -> Finding:

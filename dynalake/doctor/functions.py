@@ -45,10 +45,10 @@ def check_function(table: str, role: str, name: str, function: Answer, handler: 
         return
     yield _can_run(table, role, name, function)
     if function.get("PackageType", "Zip") == "Zip":
-        found = function.get("Handler", "")
+        found = function.get("Handler") or "none"
         do = f"aws lambda update-function-configuration --function-name {name} --handler {handler}"
         yield judged(f"{role} handler", table, found == handler, found, do)
-        runtime = function.get("Runtime", "")
+        runtime = function.get("Runtime") or "none"
         yield judged(f"{role} runtime", table, bool(_RUNTIMES.fullmatch(runtime)), runtime,
                      "Python 3.11 or later, the one the package was built for: make package says which")  # fmt: skip
     there = lake_of(function)
