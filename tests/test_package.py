@@ -26,6 +26,12 @@ def test_modules_are_found_by_their_imports() -> None:
     assert package.services_of(modules) == {"s3", "secretsmanager", "sqs"}
 
 
+def test_an_engine_does_not_slip_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "NOT_WANTED", ("zstandard", "duckdb"))
+    with pytest.raises(ConfigError, match=r"expected nothing of zstandard, duckdb; found zstandard"):
+        package.traced()
+
+
 def test_versions_are_those_of_the_constraints() -> None:
     pinned = (package.ROOT / "constraints.txt").read_text().split()
     found = package.requirements_of(["boto3", "msgspec"])
