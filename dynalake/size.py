@@ -38,7 +38,7 @@ LAMBDA_CONCURRENCY = 1_000  # of an account, unless raised
 FIREHOSE_BUFFER_MB = 128
 EVENT_MAX = 256 * KB
 TASK_VCPUS = (1, 2, 4)
-TASK_MEMORY_MAX_GB = 30  # with 4 vCPUs
+VCPU_MEMORY_GB, VCPU_MEMORY_LARGE_GB = 4, 7  # of items over 100 KB; 8 to a vCPU at most, 30 to four
 TASK_SCRATCH_GB, TASK_SCRATCH_MAX_GB = 20, 200
 
 HEADROOM = 0.7  # how full a shard is at the peak: DynamoDB's own hash does not spread evenly
@@ -183,7 +183,7 @@ def task_for(load: Load, bytes_per_second: float) -> tuple[int, int]:
     """vCPUs and GB of a task: compaction takes half of the time at most; items over 100 KB take more memory."""
     fitting = [n for n in TASK_VCPUS if bytes_per_second <= n * COMPACT_BYTES / 2]
     vcpu = fitting[0] if fitting else TASK_VCPUS[-1]
-    return vcpu, min(TASK_MEMORY_MAX_GB, vcpu * (4 if load.item_kb <= 100 else 8))
+    return vcpu, vcpu * (VCPU_MEMORY_GB if load.item_kb <= 100 else VCPU_MEMORY_LARGE_GB)
 
 
 def plan(load: Load) -> Plan:

@@ -84,7 +84,7 @@ def test_jobs() -> None:
     assert made.refresh_hours == 6  # 5 % of 20 million are written in 2,000 s
     assert plan(Load(1, 1, 1_000_000)).refresh_hours == pytest.approx(50_000 / 3_600)
     assert plan(Load(1, 1, 10**9)).refresh_hours == 24
-    assert plan(Load(1000)).task_vcpu == 2 and plan(Load(1, 200)).task_memory_gb == 8
+    assert plan(Load(1000)).task_vcpu == 2 and plan(Load(1, 200)).task_memory_gb == 7
     assert plan(Load(1000)).compact_minutes == 5
 
 
@@ -182,10 +182,11 @@ def test_every_figure_is_a_number_within_its_bounds(load: Load) -> None:
 
 
 @given(LOADS)
-def test_items_cost_and_bytes_too(load: Load) -> None:
-    larger = replace(load, item_kb=min(400, load.item_kb * 2))
-    assert plan(larger).record_bytes >= plan(load).record_bytes
-    assert total(replace(load, items=load.items * 2)) >= total(load) * (1 - 1e-9)
+def test_larger_items_never_need_less(load: Load) -> None:
+    """Of capture; more items may, of jobs: the tail comes to its share of them later."""
+    before, after = plan(load), plan(replace(load, item_kb=min(400, load.item_kb * 2)))
+    for name in ("record_bytes", "shards", "buckets", "firehose_objects_per_day", "task_memory_gb", "scratch_gb"):
+        assert getattr(before, name) <= getattr(after, name) * (1 + 1e-9), name
 
 
 def test_what_does_not_fit_is_told() -> None:
