@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="dynalake" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/dynalake /opt/dynalake
 # Nothing is installed from here on.
-RUN python -m pip uninstall --yes --quiet pip
+RUN python -m pip uninstall --yes --quiet setuptools wheel pip
 # The one folder that jobs write to. It belongs to their user before it is made a volume, so that a volume that ECS
 # mounts there does too (AWS: "Use bind mounts with Amazon ECS"), and the rest of the file system can be read-only.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /scratch --shell /usr/sbin/nologin dynalake \

@@ -39,7 +39,7 @@ FIREHOSE_BUFFER_MB = 128
 EVENT_MAX = 256 * KB
 TASK_VCPUS = (1, 2, 4)
 VCPU_MEMORY_GB, VCPU_MEMORY_LARGE_GB = 4, 7  # of items over 100 KB; 8 to a vCPU at most, 30 to four
-TASK_SCRATCH_GB, TASK_SCRATCH_MAX_GB = 20, 200
+TASK_SCRATCH_GB, TASK_SCRATCH_MAX_GB = 21, 200
 
 HEADROOM = 0.7  # how full a shard is at the peak: DynamoDB's own hash does not spread evenly
 
@@ -57,8 +57,8 @@ BUCKETS_MAX = 4_096
 TAIL_SHARE_MAX = 0.05  # of the items, before a refresh; docs/operations.md, "Two jobs"
 REFRESH_HOURS_MIN, REFRESH_HOURS_MAX = 6, 24
 BATCH_TEXT_MAX = 2 * GB  # that one compact should have to take in
-WINDOW_SECONDS = 30  # of the event source mapping
-FUNCTION_MB = 512
+WINDOW_SECONDS = 30  # of the event source mapping; infra/modules/consumer
+FUNCTION_MB = 1024  # infra/modules/function
 FUNCTION_SECONDS = 0.2  # of an invocation, for what it asks of S3
 FUNCTION_BYTES = 10 * MB  # of records, a second; the core of capture does ten times that on a whole core
 

@@ -247,7 +247,15 @@ def test_another_file_of_prices(tmp_path: Path) -> None:
 def test_a_plan_is_told_with_what_it_is_made_of() -> None:
     found = dynalake("none", "size", "--writes-per-second", "500", "--items", "20000000")
     assert found.code == 0 and found.errors == ""
-    for word in ("6 ", "PROVISIONED", "128 MB, 300 s", "949 records", "every 10 min", "us-east-1", "(not confirmed)"):
+    for word in (
+        "6 ",
+        "PROVISIONED",
+        "128 MB, 300 s",
+        "or 949 records",
+        "every 10 min",
+        "us-east-1",
+        "(not confirmed)",
+    ):
         assert word in found.out, word
     assert f"{total(Load(500, 1, 20_000_000)):,.2f}" in found.out and "e-05" not in found.out
 

@@ -158,8 +158,10 @@ def _capture_rows(load: Load, made: Plan) -> Iterator[tuple[str, str, str]]:
         told = f"{arrived:,.1f} MB in that time, {made.firehose_objects_per_day:,.0f} objects a day"
         yield "Firehose buffer", f"{FIREHOSE_BUFFER_MB} MB, {made.firehose_seconds} s", told
     if load.has_consumer:
-        told = f"6 MB of payload, a tenth to spare; {made.invocations_per_second * DAY_SECONDS:,.0f} invocations a day"
-        yield "Lambda batch", f"{made.batch_records:,} records, {WINDOW_SECONDS} s", told
+        told = (
+            f"which are 6 MB, where Lambda ends it; {made.invocations_per_second * DAY_SECONDS:,.0f} invocations a day"
+        )
+        yield "Lambda batch", f"{WINDOW_SECONDS} s, or {made.batch_records:,} records", told
         yield "Lambda concurrency", f"{made.concurrency:,}", "one a shard"
 
 
@@ -171,7 +173,7 @@ def _lake_rows(load: Load, made: Plan) -> Iterator[tuple[str, str, str]]:
         f"of state; a month adds {made.raw_gb_per_month:,.2f} GB raw, {made.log_gb_per_month:,.2f} GB of log, "
         f"{made.replaced_gb_per_month:,.2f} GB of replaced state"
     )
-    memory_mb = made.task_memory_gb * 1024 * 8 // 10
+    memory_mb = made.task_memory_gb * 1024 * 3 // 4  # infra/modules/jobs
     yield (
         "buckets",
         f"{made.buckets:,}",

@@ -217,7 +217,7 @@ def test_settings() -> None:
 def test_nothing_is_left_that_builds(image: Image) -> None:
     assert not (image.root / "src").exists()
     for python in ("usr/local/bin/python", "opt/dynalake/bin/python"):
-        code = "import importlib.util as of; print([n for n in ('pip', 'moto', 'pytest', 'mypy') if of.find_spec(n)])"
+        code = "import importlib.util as of; print([n for n in ('pip', 'setuptools', 'moto', 'pytest', 'mypy') if of.find_spec(n)])"
         done = subprocess.run(
             [image.root / python, "-I", "-c", code], cwd=image.root, capture_output=True, text=True, check=True
         )
@@ -262,4 +262,6 @@ def test_the_jobs_run(image: Image, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = entry(image, elsewhere, "sql", "SELECT count(*) AS items FROM orders", "--format", "csv")
     assert done.returncode == 0 and done.stdout.split() == ["items", "20"], done.stderr
+    done = entry(image, elsewhere, "size", "--writes-per-second", "9")  # which reads a file that is no module
+    assert done.returncode == 0 and "us-east-1" in done.stdout, done.stderr
     assert list(elsewhere.iterdir()) == [], "a job writes to its scratch and its lake alone"
