@@ -4,16 +4,18 @@ WORKERS ?= auto
 FAULTS ?= faults
 RECORDS ?= 500000
 EXTRA ?=
+PACKAGE_PYTHON ?=
+PACKAGE_ARCH ?=
 
 BIN := $(VENV)/bin
 SERVERS := .venv-servers
 NODE_SERVERS := .node-servers
 INSTALLED := $(VENV)/.installed
 PACKAGES := lake ingest compaction queries proof standin dynalake
-PYTHON_FILES := $(PACKAGES) tests examples $(wildcard benchmarks)
+PYTHON_FILES := $(PACKAGES) tests examples $(wildcard benchmarks infra)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extra lint format faults property bench clean
+.PHONY: help demo test test-extra lint format faults property bench package clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,10 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python -m benchmarks.capture --records $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.proof --items $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.queries --items $$(($(RECORDS) * 4))
+	$(BIN)/python -m benchmarks.imports
+
+package: $(INSTALLED) ## zips for Lambda, in dist/ (PACKAGE_PYTHON=3.13, PACKAGE_ARCH=arm64; this Python and both unless told)
+	$(BIN)/python infra/package.py $(addprefix --python=,$(PACKAGE_PYTHON)) $(addprefix --arch=,$(PACKAGE_ARCH))
 
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
 	rm -rf .venv .venv-servers .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
