@@ -24,7 +24,7 @@ case "$1" in
       echo '{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Test assertion failed","detail":"open"}}'
       exit 1
     fi
-    echo "{\"type\":\"test_summary\",\"test_summary\":{\"passed\":$(ls tests/*.tftest.hcl 2>/dev/null | wc -l)}}" ;;
+    echo "{\"type\":\"test_summary\",\"test_summary\":{\"passed\":$(ls tests/*.tftest.* 2>/dev/null | wc -l)}}" ;;
 esac
 """
 MAIN = 'locals {\n  access = "closed"\n  colour = "red"\n}\n'
@@ -89,8 +89,10 @@ def test_a_mutation_that_is_no_configuration_is_not_noticed(infra: Path, capsys:
 @pytest.mark.parametrize(
     ("change", "told"),
     [({"find": '"ajar"'}, "there 0 times, not 1"), ({"find": "e"}, "there 3 times, not 1"),
+     ({"test": "tests/gone.tftest.hcl"}, "no tests/gone.tftest.hcl"),
      ({"count": 2}, "there 1 times, not 2"), ({"file": "gate.tf"}, "no such file"),
-     ({"replace": '"closed"'}, "replaced by itself"), ({"reason": "typed wrong"}, "unknown reason")],
+     ({"replace": '"closed"'}, "replaced by itself"),
+     ({"reason": "typed wrong"}, "unexpected keyword argument 'reason'")],
 )  # fmt: skip
 def test_a_mutation_that_cannot_be_made_fails_it(infra: Path, change: dict[str, object], told: str) -> None:
     mutate(infra, {**NOTICED, **change})
@@ -121,7 +123,7 @@ def test_a_failing_test_of_the_module_fails_it(infra: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     "policy",
     ['Action = "s3:*"', 'Action = ["s3:GetObject", "kms:Gen*"]', 'Action = "*"', 'actions = [\n  "*",\n]',
-     'NotAction = ["iam:PassRole"]'],
+     'NotAction = ["iam:PassRole"]', '{ Action = "s3:*" }, { Effect = "Deny" }'],
 )  # fmt: skip
 def test_actions_that_are_not_named_fail_it(infra: Path, policy: str) -> None:
     module = infra / "modules" / "gate"
@@ -134,6 +136,7 @@ def test_actions_that_are_not_named_fail_it(infra: Path, policy: str) -> None:
 def test_named_actions_of_any_resource_pass(infra: Path) -> None:
     module = infra / "modules" / "gate"
     (module / "iam.tf").write_text('# not "s3:*"\nAction = ["s3:GetObject"]\nResource = ["*", "arn:aws:s3:::a/*"]\n')
+    (module / "deny.tf").write_text('statement = { Effect = "Deny", Principal = "*", Action = "s3:*" }\n')
     check.check_wildcards(module)
 
 
