@@ -17,3 +17,8 @@ output "role_name" {
   description = "The name of the function's role, for rights beside those to land."
   value       = aws_iam_role.this.name
 }
+
+output "handler" {
+  description = "What the function runs."
+  value       = aws_lambda_function.this.handler
+}
