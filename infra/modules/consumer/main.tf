@@ -1,9 +1,10 @@
 # The consumer: a function that lands a stream, its event source mapping, and where batches go that it gave up.
 
+data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  via                = "${data.aws_region.current.name}.amazonaws.com"
+  via                = "${data.aws_region.current.name}.${data.aws_partition.current.dns_suffix}"
   is_kinesis         = var.kind == "kinesis"
   record_age_seconds = coalesce(var.record_age_seconds, var.on_failure == "queue" ? 24 * 3600 : 12 * 3600)
   # Null for a table that is encrypted with a key of AWS: that needs no right.

@@ -32,3 +32,8 @@ output "record_age_seconds" {
   description = "How old a record may get before it is given up. Alarms on the age of the oldest record must come well before."
   value       = local.record_age_seconds
 }
+
+output "on_failure" {
+  description = "Where batches go that are given up: queue or bucket."
+  value       = var.on_failure
+}

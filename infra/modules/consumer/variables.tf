@@ -109,6 +109,7 @@ variable "attempts" {
   description = "Tries of a batch for which the function was called and failed, or said that it could not land it. Finite, so that a batch that kills the function each time does not block its shard until the age limit; many, so that an outage of a while mends itself. Neither throttles nor splits count. When the function fails, its batch is split in two, down to the record that is to blame."
   type        = number
   default     = 100
+  nullable    = false
 
   validation {
     condition     = var.attempts >= 10 && var.attempts <= 10000
@@ -120,6 +121,7 @@ variable "batch_size" {
   description = "Records of a batch, at most; each batch becomes an object. Lambda takes 10,000, or 6 MB."
   type        = number
   default     = 5000
+  nullable    = false
 
   validation {
     condition     = var.batch_size >= 100 && var.batch_size <= 10000
@@ -131,6 +133,7 @@ variable "batch_seconds" {
   description = "How long Lambda waits for a batch to become full: it bounds freshness by this way, and the number of objects."
   type        = number
   default     = 30
+  nullable    = false
 
   validation {
     condition     = var.batch_seconds >= 1 && var.batch_seconds <= 300
@@ -142,6 +145,7 @@ variable "parallel" {
   description = "Batches of one shard at once. Order does not matter to the lake; each keeps an item's changes together. More than one where a batch takes longer than it takes to come."
   type        = number
   default     = 1
+  nullable    = false
 
   validation {
     condition     = var.parallel >= 1 && var.parallel <= 10
@@ -153,6 +157,7 @@ variable "visibility_seconds" {
   description = "How long a message of the dead-letter queue is out of sight once `redrive` has received it. It deletes a message when all of its records have landed: to read ten ranges again takes minutes, and a message that comes back meanwhile ends the run early. What stays is put into sight at the end."
   type        = number
   default     = 3600
+  nullable    = false
 
   validation {
     condition     = var.visibility_seconds >= 900 && var.visibility_seconds <= 43200
@@ -164,12 +169,14 @@ variable "memory_mb" {
   description = "Memory of the function. See modules/function."
   type        = number
   default     = 1024
+  nullable    = false
 }
 
 variable "timeout_seconds" {
   description = "Time of a batch. See modules/function."
   type        = number
   default     = 300
+  nullable    = false
 }
 
 variable "reserved_concurrency" {
@@ -182,4 +189,5 @@ variable "log_retention_days" {
   description = "How long the function's logs are kept."
   type        = number
   default     = 365
+  nullable    = false
 }

@@ -1,13 +1,14 @@
 # A Lambda function of the capture package: the consumer, or the transformation for Firehose.
 
 data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
   name     = "${var.lake.name}-${var.name}-${var.role}"
   packaged = regex("capture-(?P<runtime>python3\\.[0-9]+)-(?P<architecture>x86_64|arm64)\\.zip$", var.package)
   place    = "${var.lake.bucket_arn}/${var.lake.prefix}"
-  via      = "${data.aws_region.current.name}.amazonaws.com"
+  via      = "${data.aws_region.current.name}.${data.aws_partition.current.dns_suffix}"
 }
 
 resource "aws_cloudwatch_log_group" "this" {

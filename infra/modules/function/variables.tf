@@ -82,6 +82,7 @@ variable "memory_mb" {
   description = "A batch is 6 MB at most and takes some 200 MB at work; CPU grows with memory, and at 1,024 MB a full batch is done in a few seconds."
   type        = number
   default     = 1024
+  nullable    = false
 
   validation {
     condition     = var.memory_mb >= 256 && var.memory_mb <= 10240
@@ -93,6 +94,7 @@ variable "timeout_seconds" {
   description = "One request to S3 is tried for up to about a minute before it is a failure, and a batch makes a few (lake.toml, dead letters, the object). A timeout below that would cut off what is about to succeed. Firehose waits for five minutes at most."
   type        = number
   default     = 300
+  nullable    = false
 
   validation {
     condition     = var.timeout_seconds >= 120 && var.timeout_seconds <= 900
@@ -115,6 +117,7 @@ variable "log_retention_days" {
   description = "How long logs are kept. They tell of faults and carry metrics, never values of items. A year lets an incident be looked at after it was noticed late."
   type        = number
   default     = 365
+  nullable    = false
 
   validation {
     condition     = contains([30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)

@@ -6,7 +6,7 @@ data "aws_region" "current" {}
 
 locals {
   name = "${var.lake.name}-${var.name}"
-  via  = "${data.aws_region.current.name}.amazonaws.com"
+  via  = "${data.aws_region.current.name}.${data.aws_partition.current.dns_suffix}"
 }
 
 resource "aws_kinesis_stream" "this" {

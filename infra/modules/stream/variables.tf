@@ -34,6 +34,7 @@ variable "stream_mode" {
   description = "ON_DEMAND follows the writes, up to twice the highest peak of the last 30 days within 15 minutes; PROVISIONED is cheaper for an even load that is known (`dynalake size`). Too few shards do not lose changes at once: DynamoDB holds them back (ThrottledPutRecordCount, AgeOfOldestUnreplicatedRecord), and switches replication off after 168 hours."
   type        = string
   default     = "ON_DEMAND"
+  nullable    = false
 
   validation {
     condition     = contains(["ON_DEMAND", "PROVISIONED"], var.stream_mode)
@@ -56,6 +57,7 @@ variable "retention_hours" {
   description = "How long the stream keeps a record: the time there is to mend what keeps records from landing. A week outlasts a long weekend and DynamoDB's own 168 hours; what a consumer gives up in between is read again from here by `redrive`. Less than 72 hours would not outlast a weekend."
   type        = number
   default     = 168
+  nullable    = false
 
   validation {
     condition     = var.retention_hours >= 72 && var.retention_hours <= 8760
@@ -67,12 +69,14 @@ variable "firehose" {
   description = "Whether Firehose lands the stream. It begins at the stream's end: made later than streaming was enabled, or made anew, it misses what came before. A consumer beside it, at TRIM_HORIZON, covers that; what lands twice is in the log once."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "transform" {
   description = "Whether Firehose runs our transformation, which takes out what masks say and notes where a record comes from. A lake with masks (secret_arn) needs it: without, values would land as they are, and compact would take none of these records."
   type        = bool
   default     = false
+  nullable    = false
 
   validation {
     condition     = var.transform || !var.firehose || var.secret_arn == null
@@ -112,6 +116,7 @@ variable "buffer_mb" {
   description = "Firehose writes an object when so much has come, before compression. Large, for compact reads few large objects faster than many small ones."
   type        = number
   default     = 128
+  nullable    = false
 
   validation {
     condition     = var.buffer_mb >= 64 && var.buffer_mb <= 128
@@ -123,6 +128,7 @@ variable "buffer_seconds" {
   description = "Or after so long: it bounds how fresh the lake can be by way of Firehose. Five minutes are what compact runs by."
   type        = number
   default     = 300
+  nullable    = false
 
   validation {
     condition     = var.buffer_seconds >= 60 && var.buffer_seconds <= 900
@@ -134,6 +140,7 @@ variable "transform_buffer_mb" {
   description = "Bytes of records for one call of the transformation. Lambda takes and gives 6 MB. A record grows by a third in base64 and brings some 450 bytes beside it, and may be as small as 300 bytes: 1 MB of such is 2.9 MB of request, where 3 MB, Firehose's most, would be 8.6."
   type        = number
   default     = 1
+  nullable    = false
 
   validation {
     condition     = var.transform_buffer_mb >= 0.2 && var.transform_buffer_mb <= 1.5
@@ -145,6 +152,7 @@ variable "transform_buffer_seconds" {
   description = "Or after so long."
   type        = number
   default     = 60
+  nullable    = false
 
   validation {
     condition     = var.transform_buffer_seconds >= 10 && var.transform_buffer_seconds <= 300
@@ -156,6 +164,7 @@ variable "transform_retries" {
   description = "Tries of a batch that the transformation could not be called for, or failed. After the last, Firehose puts the whole batch, good records in it and all unmasked, under its error prefix, from where `redrive --from` takes it: nothing is lost, but few may read there, so rather try often. Each try takes five minutes at most: 60 are five hours, far below any retention."
   type        = number
   default     = 60
+  nullable    = false
 
   validation {
     condition     = var.transform_retries >= 3 && var.transform_retries <= 300
@@ -173,4 +182,5 @@ variable "log_retention_days" {
   description = "How long logs of Firehose and the transformation are kept."
   type        = number
   default     = 365
+  nullable    = false
 }
