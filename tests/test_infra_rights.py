@@ -1,7 +1,4 @@
-"""The rights of the jobs' roles in infra/modules/lake, held against what the jobs ask AWS for.
-
-What DynamoDB, queues and streams are asked is not looked at: those rights come with a table.
-"""
+"""The rights of the jobs' roles, as infra/modules/lake and modules/table give them, held against what jobs ask for."""
 
 from __future__ import annotations
 
@@ -21,14 +18,17 @@ from botocore.httpsession import URLLib3Session
 from standin.server import AwsStandIn
 from tests.commands import dynalake
 
-ROLES = (Path(__file__).parents[1] / "infra/modules/lake/roles.tf").read_text()
+MODULES = Path(__file__).parents[1] / "infra/modules"
+ROLES = (MODULES / "lake/roles.tf").read_text()
+TABLE_ROLES = (MODULES / "table/roles.tf").read_text()
 LAKE = "s3://lakes/lake"
 DATABASE = "shop"
+SCHEDULED = ["--alone", "--metrics"]
 
 
 @dataclass
 class Asked:
-    """What was asked of S3 and Glue since the last look: an action, and a key, a prefix or a database."""
+    """What was asked since the last look: an action, and a key, a prefix, a database or a table."""
 
     calls: set[tuple[str, str]] = field(default_factory=set)
 
@@ -55,8 +55,12 @@ def calls_of(request: Any) -> set[tuple[str, str]]:
         body = json.loads(request.body)
         action = text(request.headers["X-Amz-Target"]).rpartition(".")[2]
         return {(f"glue:{action}", body.get("DatabaseName") or body.get("Name") or body["DatabaseInput"]["Name"])}
+    if service is not None and service[1] == "dynamodb":
+        body = json.loads(request.body)
+        tables = [body["TableName"]] if "TableName" in body else body["RequestItems"]
+        return {(f"dynamodb:{text(request.headers['X-Amz-Target']).rpartition('.')[2]}", name) for name in tables}
     if service is None or service[1] != "s3":
-        return set()
+        return {(f"{service and service[1]}:", request.url)}
     url = urlsplit(request.url)
     query = parse_qs(url.query, keep_blank_values=True)
     key = unquote(url.path).removeprefix("/lakes").removeprefix("/")
@@ -78,13 +82,17 @@ def role(name: str) -> Callable[[tuple[str, str]], bool]:
     assert job is not None, name
     writes, deletes = json.loads(job[1]), json.loads(job[2])
     glue = actions("ReadsTheCatalog") | (actions("CommitsTables") if name == "compaction" else set())
+    of_table = re.search(rf'"aws_iam_role_policy" "{name}".*?\n}}\n', TABLE_ROLES, re.DOTALL)
+    dynamodb = set(re.findall(r'"(dynamodb:\w+)"', of_table[0])) if of_table else set()
 
     def may(call: tuple[str, str]) -> bool:
         action, what = call
         if action.startswith("glue:"):
             return action in glue and what == DATABASE
+        if action.startswith("dynamodb:"):
+            return action in dynamodb and what == "orders"
         places = {"s3:GetObject": ["*"], "s3:ListBucket": ["*"], "s3:PutObject": writes, "s3:DeleteObject": deletes}
-        return any(fnmatchcase(what, f"lake/{place}") for place in places[action])
+        return any(fnmatchcase(what, f"lake/{place}") for place in places.get(action, []))
 
     return may
 
@@ -115,9 +123,9 @@ def test_jobs_ask_for_nothing_that_their_roles_refuse(aws: AwsStandIn, asked: As
 
     done = {}
     for job, commands in {
-        "compaction": (["compact"], ["refresh"], ["publish", "duckdb"]),
+        "compaction": (["compact", *SCHEDULED], ["refresh", *SCHEDULED], ["publish", "duckdb"]),
         "backfill": (["backfill", "orders"], ["backfill", "orders", "--again", "--prune"]),
-        "verify": (["verify", "orders", "--wait", "0"],),
+        "verify": (["verify", "orders", "--wait", "0", *SCHEDULED],),
         "redrive": (["redrive", "--dry-run"], ["redrive"]),
     }.items():
         for command in commands:
@@ -127,5 +135,6 @@ def test_jobs_ask_for_nothing_that_their_roles_refuse(aws: AwsStandIn, asked: As
 
     assert ("glue:UpdateTable", DATABASE) in done["compaction"]
     assert not all(map(role("verify"), done["compaction"])), "what proves the tables may not write them"
+    assert all(any(what.startswith("lake/locks/") for _, what in done[job]) for job in ("compaction", "verify"))
     assert any(what.startswith("lake/proofs/") for action, what in done["verify"] if action == "s3:PutObject")
     assert any(what.startswith("lake/backfills/") for action, what in done["backfill"] if action == "s3:PutObject")
