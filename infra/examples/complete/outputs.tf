@@ -13,6 +13,16 @@ output "repository_url" {
   value       = module.jobs.repository_url
 }
 
+output "run_task" {
+  description = "What aws ecs run-task takes, for a backfill or a redrive by hand."
+  value = {
+    cluster               = module.jobs.cluster_name
+    task_definitions      = module.jobs.task_definition_arns
+    network_configuration = module.jobs.network_configuration
+    container             = module.jobs.container_name
+  }
+}
+
 output "redrive" {
   description = "What brings in records that failed, once the cause is mended."
   value       = module.orders.redrive
