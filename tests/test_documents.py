@@ -52,9 +52,7 @@ RUN = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in (
-            "capture", "doctor", "explain", "operations", "proof", "publish", "queries", "redrive", "sizing", "tables",
-        )  # fmt: skip
+        for name in "capture doctor explain operations proof publish queries redrive sizing tables".split()
     ),
 )
 USER_DOCUMENTS = [ROOT / name for name in RUN]
