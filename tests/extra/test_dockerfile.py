@@ -217,7 +217,8 @@ def test_settings() -> None:
 def test_nothing_is_left_that_builds(image: Image) -> None:
     assert not (image.root / "src").exists()
     for python in ("usr/local/bin/python", "opt/dynalake/bin/python"):
-        code = "import importlib.util as of; print([n for n in ('pip', 'setuptools', 'moto', 'pytest', 'mypy') if of.find_spec(n)])"
+        names = ("pip", "setuptools", "moto", "pytest", "mypy")
+        code = f"import importlib.util as of; print([n for n in {names} if of.find_spec(n)])"
         done = subprocess.run(
             [image.root / python, "-I", "-c", code], cwd=image.root, capture_output=True, text=True, check=True
         )
