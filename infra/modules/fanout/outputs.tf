@@ -51,4 +51,7 @@ output "sinks" {
       })
     }
   }
+
+  # Events come into the queue from then on.
+  depends_on = [aws_cloudwatch_event_target.sink, aws_sqs_queue_policy.sink, aws_sqs_queue_policy.undelivered]
 }
