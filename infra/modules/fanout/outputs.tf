@@ -45,7 +45,7 @@ output "sinks" {
             Effect    = "Allow"
             Action    = ["kms:Decrypt"]
             Resource  = var.lake.kms_key_arn
-            Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+            Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns}" } }
           },
         ]
       })

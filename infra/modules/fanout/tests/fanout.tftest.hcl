@@ -174,10 +174,7 @@ run "queue_policies" {
       Principal = { Service = "events.amazonaws.com" }
       Action    = ["sqs:SendMessage"]
       Resource  = "arn:aws:sqs:eu-central-1:111122223333:shop-orders-search"
-      Condition = {
-        ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search" }
-        StringEquals = { "aws:SourceAccount" = "111122223333" }
-      }
+      Condition = { ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search" } }
     }]
     error_message = "Only the sink's own rule may send to its queue."
   }
@@ -193,7 +190,6 @@ run "queue_policies" {
         ArnEquals = { "aws:SourceArn" = [
           "arn:aws:events:eu-central-1:111122223333:event-bus/shop-orders", "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search",
         ] }
-        StringEquals = { "aws:SourceAccount" = "111122223333" }
       }
     }]
     error_message = "Only the table's rules and bus may send to the queue of undelivered events."
