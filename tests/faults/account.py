@@ -282,8 +282,8 @@ class Account:
     def is_mapping_on(self) -> bool:
         return self.client("lambda").get_event_source_mapping(UUID=self.mapping)["State"] == "Enabled"
 
-    def records(self) -> Iterator[tuple[str, list[Json]]]:
-        """Each shard with the records that the mapping has not handled."""
+    def records(self, all_of_them: bool = False) -> Iterator[tuple[str, list[Json]]]:
+        """Each shard with the records that the mapping has not handled, or all."""
         client = self.client("kinesis" if self.surface == "kds" else "dynamodbstreams")
         named = {"StreamName": STREAM} if self.surface == "kds" else {"StreamArn": self.stream_arn}
         if self.surface == "kds":
@@ -293,7 +293,7 @@ class Account:
         for shard_id in (shard["ShardId"] for shard in shards):
             place = client.get_shard_iterator(**named, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON")
             found = client.get_records(ShardIterator=place["ShardIterator"])["Records"]
-            done = int(self.read.get(shard_id, "-1"))
+            done = -1 if all_of_them else int(self.read.get(shard_id, "-1"))
             if left := [one for one in found if int(_number(one)) > done]:
                 yield shard_id, left
 
@@ -386,8 +386,7 @@ class Account:
         assert set(ids.values()) <= {1}
         if self.surface == "kds":
             return Counter(change.event_id for change in self.aws.history("orders").changes) - ids
-        self.read.clear()
-        return Counter(one["eventID"] for _, records in self.records() for one in records) - ids
+        return Counter(one["eventID"] for _, records in self.records(all_of_them=True) for one in records) - ids
 
 
 @contextmanager

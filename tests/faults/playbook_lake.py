@@ -163,6 +163,7 @@ def files_are_gone(account: Account) -> Iterator[None]:
     rule = {"ID": "clean-up", "Status": "Enabled", "Filter": {"Prefix": "lake/"}, "Expiration": {"Days": 30}}
     s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [rule]})
     account.at_terraform.append(lambda: s3.delete_bucket_lifecycle(Bucket=BUCKET))
+    account.aws.clock.advance(seconds=60)
     for key in account.keys("lake/warehouse/"):
         s3.delete_object(Bucket=BUCKET, Key=key)
     account.write()
@@ -230,6 +231,7 @@ def landed(account: Account) -> list[str]:
     account.pass_time()
     found = [key for key in account.keys("lake/raw/orders/") if key not in before]
     assert found
+    account.aws.clock.advance(seconds=60)  # versions are told apart by their times
     return found
 
 
