@@ -16,6 +16,7 @@ from dynalake.commands import (
     consume,
     dead_letters,
     demo,
+    doctor,
     explain,
     gaps,
     infer_entities,
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 MODULES = (
     init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
-    dead_letters, redrive, infer_entities, demo,
+    dead_letters, redrive, doctor, infer_entities, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

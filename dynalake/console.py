@@ -140,13 +140,18 @@ def print_rows(
 
 
 def run_each(tables: Sequence[TableConfig], job: Callable[[TableConfig], Any], as_json: bool) -> None:
-    """Runs a job over tables and prints what was done, also where it stops at a fault of one."""
+    """Runs a job over tables and prints what was done, also where it stops at a fault of one; None is
+    nothing to print.
+    """
     reports: list[Any] = []
+    is_through = False
     try:
         for table in tables:
-            reports.append(job(table))
+            if (report := job(table)) is not None:
+                reports.append(report)
+        is_through = True
     finally:
-        if reports or not tables:
+        if reports or not tables or (as_json and is_through):
             print_reports(reports, as_json)
 
 

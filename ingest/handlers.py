@@ -19,7 +19,7 @@ from typing import Any
 from ingest.capture import Captured, Landing, Origin, plan_landing
 from ingest.events import firehose_record, name_of, records_of
 from ingest.landing import LiveLake, land
-from ingest.metrics import Counted, metrics_line
+from ingest.metrics import Counted, batch_line
 from lake.errors import ConfigError, LakeError, TransientError
 
 RESPONSE_BYTES_MAX = 6_000_000  # a little less than Lambda takes
@@ -49,7 +49,7 @@ def stream_handler(event: dict[str, Any], context: Any = None) -> dict[str, Any]
     counted = Counted(len(records), unlanded=len(records))
     if landing is not None and not failures:
         counted = Counted(len(records), landing.changes, landing.duplicates, landing.dead_letters)
-    print(metrics_line(origin, counted, now_us - records[0].arrived_us, now_us), flush=True)
+    print(batch_line(origin, counted, now_us - records[0].arrived_us, now_us), flush=True)
     return {"batchItemFailures": failures}
 
 
@@ -88,7 +88,7 @@ def firehose_handler(event: dict[str, Any], context: Any = None) -> dict[str, An
         len(answers), results["Ok"] + sum(one.changes for one in landed), sum(one.duplicates for one in landed),
         sum(one.dead_letters for one in landed), results["ProcessingFailed"],
     )  # fmt: skip
-    print(metrics_line(origin, counted, now_us - oldest_us, now_us), flush=True)
+    print(batch_line(origin, counted, now_us - oldest_us, now_us), flush=True)
     return {"records": answers}
 
 

@@ -1,18 +1,11 @@
-"""Metrics of the Lambda functions: lines in CloudWatch's embedded metric format, which need no request.
-
-AWS: "Specification: Embedded metric format" in the CloudWatch guide.
-"""
+"""Metrics of the Lambda functions: what became of a batch."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from ingest.capture import Origin
-
-NAMESPACE = "dynalake"
-_UNITS = {"Records": "Count", "Landed": "Count", "Duplicates": "Count", "DeadLetters": "Count", "Unlanded": "Count",
-          "OldestRecordAge": "Milliseconds"}  # fmt: skip
+from lake.metrics import metrics_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +19,7 @@ class Counted:
     unlanded: int = 0
 
 
-def metrics_line(origin: Origin, counted: Counted, age_us: int, now_us: int) -> str:
+def batch_line(origin: Origin, counted: Counted, age_us: int, now_us: int) -> str:
     """By stream and, where it is told, by shard. `age_us` is that of the oldest record, from its arrival."""
     dimensions = {"Stream": origin.stream} | ({"Shard": origin.shard_id} if origin.shard_id else {})
     values = {
@@ -38,11 +31,5 @@ def metrics_line(origin: Origin, counted: Counted, age_us: int, now_us: int) -> 
         "OldestRecordAge": max(age_us, 0) // 1_000,
     }
     names = list(dimensions)
-    directive = {
-        "Namespace": NAMESPACE,
-        "Dimensions": [names[:n] for n in range(1, len(names) + 1)],
-        "Metrics": [{"Name": name, "Unit": unit} for name, unit in _UNITS.items()],
-    }
-    return json.dumps(
-        {"_aws": {"Timestamp": now_us // 1_000, "CloudWatchMetrics": [directive]}, **dimensions, **values}
-    )
+    by = [names[:n] for n in range(1, len(names) + 1)]
+    return metrics_line(dimensions, by, values, {"OldestRecordAge": "Milliseconds"}, now_us)

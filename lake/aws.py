@@ -147,12 +147,13 @@ def aws_faults(operation: str, identity: object, remedy: str = "") -> Iterator[N
     `remedy` stands where the fault says nothing better. botocore has tried again already where that helps.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as fault:
         raise _of_answer(operation, identity, fault, remedy) from fault
-    except BotoCoreError as fault:
+    except (BotoCoreError, ResponseParserError) as fault:  # the latter is none of botocore's own family
         raise _of_client(operation, identity, fault, remedy) from fault
 
 

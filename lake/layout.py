@@ -13,6 +13,7 @@ raw/redrive/<digest>.ndjson.zst  what was redriven from dead letters and other p
 redrives/<digest>.json             the record of it: which letters, batches and objects, and where their changes landed
 backfills/<table>/<n>.json         the manifest of a run; `<n>.done.json` once it has ended, `<n>.void.json` if given up
 proofs/<table>/<time>-<n>.json     what a run of verify found
+locks/<job>-<table>.json           which job of a kind is at work on a table, of those that were told to be alone
 exports/<table>/<export>.json      the window of an export that was backfilled from; `<export>.done` once all has landed
 warehouse/lake/<table>…            the Iceberg tables: <table>, <table>_changes, <table>_ledger, and where published
                                    <table>_tail
@@ -194,3 +195,8 @@ def proof_folder(table: str) -> str:
 
 def proof(table: str, at_us: int, unique: str) -> str:
     return f"{proof_folder(table)}{at_us:017}-{unique}.json"
+
+
+def lock(kind: str, table: str) -> str:
+    """The lock of one kind of jobs on a table."""
+    return f"locks/{kind}-{table}.json"

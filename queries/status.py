@@ -102,6 +102,14 @@ def _log_status(log: Table | None, covered: int) -> Status:
     }
 
 
+def newest_change_us(lake: Lake, table: TableConfig) -> int | None:
+    """When the newest change in a table's log was made, in UTC microseconds, by metadata alone; None where there is
+    none. Raises LakeError.
+    """
+    log = load_table(open_catalog(lake), layout.log_table(table.name))
+    return max((file.high for file in data_files(log, "event_time")), default=None) if log is not None else None
+
+
 def _state_status(state: Table | None) -> Status:
     files = data_files(state, "_created_at_us") if state is not None else []
     rescued = 0

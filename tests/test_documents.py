@@ -29,6 +29,7 @@ from compaction.compact import CompactReport
 from compaction.refresh import RefreshReport
 from dynalake.cli import app, main
 from dynalake.commands.publish import PublishReport
+from dynalake.doctor.finding import Finding
 from ingest.backfill import BackfillReport
 from ingest.exports import ExportReport
 from ingest.progress import ShardProgress
@@ -51,7 +52,7 @@ RUN = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("capture", "explain", "operations", "proof", "publish", "queries", "redrive", "tables")
+        for name in ("capture", "doctor", "explain", "operations", "proof", "publish", "queries", "redrive", "tables")
     ),
 )
 USER_DOCUMENTS = [ROOT / name for name in RUN]
@@ -138,7 +139,7 @@ class Session:
 
     def check(self, place: str, command: str, shown: str) -> None:
         code, output = run_command(command)
-        is_refused = shown.startswith("dynalake: ")
+        is_refused = any(line.startswith("dynalake: ") for line in shown.splitlines())
         assert code == int(is_refused), f"{place} $ {command}\n{output}"
         assert not shown or is_as_shown(output, shown), f"{place} $ {command}\n{output}"
 
@@ -239,7 +240,7 @@ def test_columns_counts_and_reasons_are_documented(folder: Path) -> None:
     names = {field.name for schema in schemas for field in schema.fields} - set(key_columns(SCHEMA)) | set(OURS)
     jobs = (CompactReport, RefreshReport, BackfillReport, ExportReport, RedriveReport, PublishReport)
     reports: tuple[Any, ...] = (*jobs, Report, DeadLetter, ShardProgress, GapsReport, Gap, Told, ImageDifference)
-    names |= {field.name for kind in reports for field in fields(kind)}
+    names |= {field.name for kind in (*reports, Finding) for field in fields(kind)}
     names |= set(table_status(open_lake(folder / "lake"))[0])
     sources = text_of([path for folder in ("lake", "compaction", "ingest") for path in ROOT.glob(f"{folder}/*.py")])
     reasons = set(re.findall(r'PoisonError\(\s*"([^"]+)"', sources))

@@ -25,12 +25,12 @@ from botocore.httpsession import URLLib3Session
 from compaction.compact import compact
 from ingest import handlers
 from ingest.handlers import firehose_handler, stream_handler
-from ingest.metrics import NAMESPACE
 from lake.config import TableConfig
 from lake.dead_letters import read_dead_letters
 from lake.errors import ConfigError, LakeError
 from lake.lake import Lake, add_table, create_lake
 from lake.masks import parse_masks
+from lake.metrics import NAMESPACE
 from tests.lakes import SCHEMA, SETTINGS, compacted, new_lake, rows
 from tests.records import START_US, TIME, record, s, text
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dynalake.console import AsJson, Memory, RcuMax, Tables, progress_bar, run_each
+from dynalake.jobs import Alone, AsMetrics, Counts, Job, counted
 
 if TYPE_CHECKING:
     from ingest.backfill import BackfillReport
@@ -39,27 +40,28 @@ def run(
         str | None, typer.Option("--from-export", help="Instead of a Scan: the folder of an export to S3.")
     ] = None,
     as_json: AsJson = False,
+    is_alone: Alone = False,
+    as_metrics: AsMetrics = False,
 ) -> None:
     """Scan tables into raw objects, consistently and in parallel; what was stopped is gone on with.
 
     Streaming to Kinesis (or a native stream) must be active first. compact takes the objects in. With --from-export
     the items of one table come from an export to S3, full or incremental, and DynamoDB is not asked.
     """
+    job = Job(NAME, as_json, is_alone, as_metrics)
     if export is not None:
         if with_prune:
             raise typer.BadParameter(
                 "an export cannot show what is gone since: prune after a Scan", param_hint="--prune"
             )
-        _from_export(context, tables or [], export, again, margin_seconds, as_json)
+        _from_export(context, tables or [], export, again, margin_seconds, job)
         return
     from ingest.backfill import backfill
     from lake.dynamodb import DynamoDB
-    from lake.lake import open_lake
 
-    lake = open_lake(context.obj.uri)
-    chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
+    lake, chosen = job.opened(context.obj.uri, tables)
 
-    def job(table: TableConfig) -> BackfillReport:
+    def work(table: TableConfig) -> BackfillReport:
         dynamodb = DynamoDB(rcu_max=rcu_max)
         with progress_bar(f"backfill {table.name}", dynamodb.pace.standing) as progress:
             report = backfill(lake, table, dynamodb, workers, margin_seconds, again, progress)
@@ -67,7 +69,10 @@ def run(
             print(f"table {table.name} was scanned to its end before; --again scans it anew", file=sys.stderr)
         return _pruned(lake, table, dynamodb, report, memory_mb) if with_prune else report
 
-    run_each(chosen, job, as_json)
+    def measure(table: TableConfig, report: BackfillReport) -> Counts:
+        return counted(report, "items", "objects", "items_of_run", "reread", "tombstones")
+
+    run_each(chosen, job.over(lake, work, measure), as_json)
 
 
 def _pruned(
@@ -86,18 +91,17 @@ def _pruned(
 
 
 def _from_export(
-    context: typer.Context, tables: list[str], uri: str, again: bool, margin_seconds: float, as_json: bool
+    context: typer.Context, tables: list[str], uri: str, again: bool, margin_seconds: float, job: Job
 ) -> None:
     from ingest.exports import ExportReport, backfill_from_export
-    from lake.lake import open_lake
 
     if len(tables) != 1:
         raise typer.BadParameter("an export is of one table: name it", param_hint="--from-export")
     if again:
         raise typer.BadParameter("an export that has landed is never read again", param_hint="--again")
-    lake = open_lake(context.obj.uri)
+    lake, chosen = job.opened(context.obj.uri, tables)
 
-    def job(table: TableConfig) -> ExportReport:
+    def work(table: TableConfig) -> ExportReport:
         with progress_bar(f"backfill {table.name} from its export") as progress:
             report = backfill_from_export(lake, table, uri, margin_seconds, progress=progress)
         for other in report.overlaps:
@@ -108,4 +112,7 @@ def _from_export(
             )
         return report
 
-    run_each([lake.config.table(tables[0])], job, as_json)
+    def measure(table: TableConfig, report: ExportReport) -> Counts:
+        return counted(report, "items", "tombstones", "objects", "skipped")
+
+    run_each(chosen, job.over(lake, work, measure), job.as_json)

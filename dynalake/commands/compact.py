@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
+from dynalake.jobs import Alone, AsMetrics, Counts, Job, age_seconds, counted
 
 NAME = "compact"
 EXAMPLE = "dynalake compact orders"
@@ -19,18 +20,24 @@ def run(
     reread: Annotated[bool, typer.Option(help="Ignore the ledger and read every object again.")] = False,
     memory_mb: Memory = 4096,
     as_json: AsJson = False,
+    is_alone: Alone = False,
+    as_metrics: AsMetrics = False,
 ) -> None:
     """Take new raw objects into the change log. Run it as often as you like, also twice at once."""
     from compaction.compact import CompactReport, compact
     from compaction.settings import Settings
     from lake.config import TableConfig
-    from lake.lake import open_lake
+    from queries.status import newest_change_us
 
-    lake = open_lake(context.obj.uri)
-    chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
+    job = Job(NAME, as_json, is_alone, as_metrics)
+    lake, chosen = job.opened(context.obj.uri, tables)
 
-    def job(table: TableConfig) -> CompactReport:
+    def work(table: TableConfig) -> CompactReport:
         with progress_bar(f"compact {table.name}") as progress:
             return compact(lake, table, Settings(now_us(), memory_mb), raw, reread, progress)
 
-    run_each(chosen, job, as_json)
+    def measure(table: TableConfig, report: CompactReport) -> Counts:
+        counts = counted(report, "objects", "records", "changes", "duplicates", "late", "dead_letters", "conflicts")
+        return counts | age_seconds("NewestChangeAge", newest_change_us(lake, table))
+
+    run_each(chosen, job.over(lake, work, measure), as_json)

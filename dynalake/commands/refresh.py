@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
+from dynalake.jobs import Alone, AsMetrics, Counts, Job, counted
 
 NAME = "refresh"
 EXAMPLE = "dynalake refresh orders"
@@ -18,18 +19,22 @@ def run(
     full: Annotated[bool, typer.Option(help="Compute the state anew from the whole log.")] = False,
     memory_mb: Memory = 4096,
     as_json: AsJson = False,
+    is_alone: Alone = False,
+    as_metrics: AsMetrics = False,
 ) -> None:
     """Bring the current state up to the change log. Queries see the log's tail without it, only slower."""
     from compaction.refresh import RefreshReport, refresh
     from compaction.settings import Settings
     from lake.config import TableConfig
-    from lake.lake import open_lake
 
-    lake = open_lake(context.obj.uri)
-    chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
+    job = Job(NAME, as_json, is_alone, as_metrics)
+    lake, chosen = job.opened(context.obj.uri, tables)
 
-    def job(table: TableConfig) -> RefreshReport:
+    def work(table: TableConfig) -> RefreshReport:
         with progress_bar(f"refresh {table.name}") as progress:
             return refresh(lake, table, Settings(now_us(), memory_mb), full, progress)
 
-    run_each(chosen, job, as_json)
+    def measure(table: TableConfig, report: RefreshReport) -> Counts:
+        return counted(report, "touched", "removed", "rescued", "buckets", "conflicts")
+
+    run_each(chosen, job.over(lake, work, measure), as_json)

@@ -20,11 +20,13 @@ from dynalake.console import (
     seconds_of,
     show_error,
 )
+from dynalake.jobs import Alone, AsMetrics, Counts, Job, age_seconds, counted
 
 if TYPE_CHECKING:
     from lake.config import TableConfig
     from lake.errors import LakeError
     from lake.lake import Lake
+    from lake.proofs import Proof
     from proof.report import Report
 
 NAME = "verify"
@@ -52,6 +54,8 @@ def run(
     rcu_max: RcuMax = None,
     memory_mb: Memory = 4096,
     as_json: AsJson = False,
+    is_alone: Alone = False,
+    as_metrics: AsMetrics = False,
 ) -> None:
     """Hold the lake against the table, item by item, by a consistent Scan. Exit 1 where it is not equal.
 
@@ -62,31 +66,44 @@ def run(
     """
     from dynalake.repair import Findings, mend
     from lake.dynamodb import DynamoDB
-    from lake.lake import open_lake
     from lake.proofs import ITEMS_KEPT_MAX
     from proof.verify import Settings, verify
 
     wait_seconds, share = seconds_of(wait, "--wait"), _share(sample)
-    lake = open_lake(context.obj.uri)
-    config = lake.config.table(table)
+    job = Job(NAME, as_json, is_alone, as_metrics)
+    lake, (config,) = job.opened(context.obj.uri, [table])
     dynamodb = DynamoDB(rcu_max=rcu_max)
-    with Findings() as findings, progress_bar(f"verify {config.name}", dynamodb.pace.standing) as progress:
-        settings = Settings(
-            wait_seconds, max(limit, ITEMS_KEPT_MAX), workers, memory_mb, sample=share,
-            on_finding=findings.add, progress=progress, on_wait=_tell_waiting,
-        )  # fmt: skip
-        report = verify(lake, config, dynamodb, settings)
-        mended = None
-        if repair and not report.is_proven:
-            mended = mend(lake, config, dynamodb, settings, findings, now_us())
-    _tell_of_another_table(lake, config, report)
-    if mended is not None:
-        if not as_json:
-            _print(report, limit)
-        print(mended.told, file=sys.stderr)
-        report = mended.proof_of(report)
-    keep(lake, config, report)
-    tell(config, report, as_json, limit)
+    with job.on(lake, config) as counts:
+        if counts is None:
+            return
+        with Findings() as findings, progress_bar(f"verify {config.name}", dynamodb.pace.standing) as progress:
+            settings = Settings(
+                wait_seconds, max(limit, ITEMS_KEPT_MAX), workers, memory_mb, sample=share,
+                on_finding=findings.add, progress=progress, on_wait=_tell_waiting,
+            )  # fmt: skip
+            report = verify(lake, config, dynamodb, settings)
+            mended = None
+            if repair and not report.is_proven:
+                mended = mend(lake, config, dynamodb, settings, findings, now_us())
+        _tell_of_another_table(lake, config, report)
+        if mended is not None:
+            if not (as_json or as_metrics):
+                _print(report, limit)
+            print(mended.told, file=sys.stderr)
+            report = mended.proof_of(report)
+        keep(lake, config, report)
+        counts.update(_measured(lake, config, report))
+    if not as_metrics:  # else the line is all there is on stdout
+        tell(config, report, as_json, limit)
+    elif not report.is_proven:
+        raise _fault(config, report)
+
+
+def _measured(lake: Lake, table: TableConfig, report: Report) -> Counts:
+    """That something differs is what verify is for: the run has succeeded all the same."""
+    proof = _last_proof(lake, table)
+    through_us = proof.verified_through_us if proof is not None else None
+    return counted(report, "differing", "unproven", "items_in_table") | age_seconds("VerifiedThroughAge", through_us)
 
 
 def _share(text: str | None) -> float | None:
@@ -153,16 +170,21 @@ def _fault(table: TableConfig, report: Report) -> LakeError:
 
 def _tell_of_another_table(lake: Lake, table: TableConfig, report: Report) -> None:
     """A table deleted and made anew under its name: most of what is found follows from it."""
+    before = _last_proof(lake, table)
+    if before is not None and before.table_id and report.table_id and before.table_id != report.table_id:
+        print(f"dynalake: {table.dynamodb_name} is another table than verify saw last, made anew under its name: "
+              "what the old one held and this one does not is extra in the lake", file=sys.stderr)  # fmt: skip
+
+
+def _last_proof(lake: Lake, table: TableConfig) -> Proof | None:
+    """None also where it cannot be read: what is found now stands without it, and `keep` tells of it."""
     from lake.errors import LakeError
     from lake.proofs import last_proof
 
     try:
-        before = last_proof(lake, table.name)
+        return last_proof(lake, table.name)
     except LakeError:
-        return  # what was found now stands without it; that it cannot be read is told when this is to be kept
-    if before is not None and before.table_id and report.table_id and before.table_id != report.table_id:
-        print(f"dynalake: {table.dynamodb_name} is another table than verify saw last, made anew under its name: "
-              "what the old one held and this one does not is extra in the lake", file=sys.stderr)  # fmt: skip
+        return None
 
 
 def keep(lake: Lake, table: TableConfig, report: Report) -> None:
