@@ -36,11 +36,12 @@ from tests.redriving import Json
 from tests.test_handlers import event
 
 ACCOUNT = "123456789012"
-BUCKET, LAKE, STREAM = "my-lake", "s3://my-lake/lake", "shop-orders"
+BUCKET, LAKE, STREAM, FIREHOSE = "my-lake", "s3://my-lake/lake", "shop-orders", "shop-orders-raw"
+RAW = "lake/raw/firehose/orders/"
 STREAM_ARN = f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/{STREAM}"
 CONSUMER, QUEUE = "shop-orders-consumer", "shop-orders-failures"
 LOGS = f"/aws/lambda/{CONSUMER}"
-FIREHOSE_LOGS = f"/aws/kinesisfirehose/{STREAM}"
+FIREHOSE_LOGS = f"/aws/kinesisfirehose/{FIREHOSE}"
 ROLES = {"shop-orders-consumer": "lake", "shop-orders-firehose": "lake", "shop-compaction": "lake"}
 _TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"},
                                                   "Action": "sts:AssumeRole"}]}  # fmt: skip
@@ -96,7 +97,7 @@ class Account:
         self.done("add-table", "orders", "--from-dynamodb", "--buckets", "2", "--surface", self.surface,
                   *self.table_options)  # fmt: skip
         # moto would run functions of native streams by itself, in docker.
-        self.patch.setattr(LambdaBackend, "send_dynamodb_items", lambda *arguments: True)
+        self.patch.setattr(LambdaBackend, "send_dynamodb_items", lambda *arguments: False)
         self._watch_rights()
         self._hasten_verify()
 
@@ -114,10 +115,10 @@ class Account:
         role = f"arn:aws:iam::{ACCOUNT}:role/shop-orders-firehose"
         newline = {"ParameterName": "Delimiter", "ParameterValue": "\\n"}
         self.client("firehose").create_delivery_stream(
-            DeliveryStreamName=STREAM, DeliveryStreamType="KinesisStreamAsSource",
+            DeliveryStreamName=FIREHOSE, DeliveryStreamType="KinesisStreamAsSource",
             KinesisStreamSourceConfiguration={"KinesisStreamARN": STREAM_ARN, "RoleARN": role},
             ExtendedS3DestinationConfiguration={
-                "RoleARN": role, "BucketARN": f"arn:aws:s3:::{BUCKET}", "Prefix": "lake/raw/orders/",
+                "RoleARN": role, "BucketARN": f"arn:aws:s3:::{BUCKET}", "Prefix": RAW,
                 "ErrorOutputPrefix": "firehose-errors/orders/", "CompressionFormat": "GZIP",
                 "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
                 "ProcessingConfiguration": {
@@ -416,5 +417,5 @@ def _number(record: Json) -> str:
 def _native(record: Json, arn: str) -> Json:
     """A record of GetRecords as Lambda gives it: times as numbers, binary in base64."""
     body = dict(record["dynamodb"])
-    body["ApproximateCreationDateTime"] = body["ApproximateCreationDateTime"].timestamp()
+    body["ApproximateCreationDateTime"] = float(int(body["ApproximateCreationDateTime"].timestamp()))
     return {**record, "dynamodb": json.loads(json.dumps(body)), "eventSourceARN": arn}

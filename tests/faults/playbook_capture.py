@@ -10,6 +10,7 @@ from standin.faults import Faults
 from tests.faults.account import (
     BUCKET,
     DAY_SECONDS,
+    FIREHOSE,
     FIREHOSE_LOGS,
     QUEUE,
     STREAM,
@@ -127,7 +128,7 @@ def firehose_delivers_nothing(account: Account) -> Iterator[None]:
     logs.create_log_group(logGroupName=FIREHOSE_LOGS)
     logs.create_log_stream(logGroupName=FIREHOSE_LOGS, logStreamName="1")
     account.log(FIREHOSE_LOGS, json.dumps({"errorCode": "S3.AccessDenied", "errorMessage": "Access Denied"}))
-    account.metric("AWS/Firehose", "DeliveryToS3.DataFreshness", 7_200, DeliveryStreamName=STREAM)
+    account.metric("AWS/Firehose", "DeliveryToS3.DataFreshness", 7_200, DeliveryStreamName=FIREHOSE)
     yield
 
 
@@ -191,7 +192,7 @@ def error_objects(account: Account) -> Iterator[None]:
     for shard_id, records in account.records():
         account.read[shard_id] = records[-1]["SequenceNumber"]
         lines += [json.dumps({**given, "rawData": base64.b64encode(one["Data"]).decode()}) for one in records]
-    key = "firehose-errors/orders/processing-failed/2026/01/01/00/shop-orders-1-2026-01-01-00-00-00-0c1f"
+    key = "firehose-errors/orders/processing-failed/2026/01/01/00/shop-orders-raw-1-2026-01-01-00-00-00-0c1f"
     account.client("s3").put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines))
     account.check_stuck()
     yield

@@ -19,7 +19,7 @@ from lake.dynamodb import DynamoDB
 from lake.errors import CommitConflict
 from lake.lake import open_lake
 from tests.consuming import Transport
-from tests.faults.account import BUCKET, LAKE, Account
+from tests.faults.account import BUCKET, LAKE, RAW, Account
 from tests.faults.jobs import Job, Point
 from tests.faults.playbook import fault
 from tests.lakes import table
@@ -62,14 +62,14 @@ def letters_of_the_wrong_surface(account: Account) -> Iterator[None]:
 def letters_unmasked(account: Account) -> Iterator[None]:
     account.write()
     yield
-    assert account.keys("lake/raw/orders/") == []
+    assert account.keys(RAW) == []
 
 
 @fault("compact stops at poison")
 def compact_stops(account: Account) -> Iterator[None]:
     account.write()
     rubbish = b'{"level":"info","message":"started"}\n' * 1_200
-    account.client("s3").put_object(Bucket=BUCKET, Key="lake/raw/orders/foreign/app.log", Body=rubbish)
+    account.client("s3").put_object(Bucket=BUCKET, Key=f"{RAW}foreign/app.log", Body=rubbish)
     yield
 
 
@@ -226,10 +226,10 @@ def items_are_unproven(account: Account) -> Iterator[None]:
 
 def landed(account: Account) -> list[str]:
     """The raw objects of some changes more, which no job has read yet."""
-    before = set(account.keys("lake/raw/orders/"))
+    before = set(account.keys(RAW))
     account.write()
     account.pass_time()
-    found = [key for key in account.keys("lake/raw/orders/") if key not in before]
+    found = [key for key in account.keys(RAW) if key not in before]
     assert found
     account.aws.clock.advance(seconds=60)  # versions are told apart by their times
     return found
