@@ -201,7 +201,11 @@ def _of_s3(words: Sequence[str]) -> Outcome:
             if verb == "mv":
                 s3.copy_object(Bucket=to, Key=other, CopySource={"Bucket": bucket, "Key": key})
             s3.delete_object(Bucket=bucket, Key=key)
-            told.append(f"move: s3://{bucket}/{key} to s3://{to}/{other}\n" if verb == "mv" else f"delete: s3://{bucket}/{key}\n")
+            told.append(
+                f"move: s3://{bucket}/{key} to s3://{to}/{other}\n"
+                if verb == "mv"
+                else f"delete: s3://{bucket}/{key}\n"
+            )
     return Outcome(0, "".join(told), "")
 
 

@@ -1,6 +1,6 @@
 """bash, as a reader of the documents has it before him, with some commands that this very process answers.
 
-Pipes, loops and `$(…)` are bash's own; `dynalake` and `aws` (or whatever is given) come back here, as starting one takes
+Pipes, loops and `$(…)` are bash's own; `dynalake` and `aws` (or whatever is given) come back here: starting one takes
 a second.
 """
 

@@ -1,45 +1,41 @@
 """An account on the stand-in as infra/ would make it: a table, its way into a lake on S3, and what AWS does meanwhile.
 
-The stand-in has the table, its stream, Firehose, S3, Glue and SQS, and for the rest moto's. What neither has is done here
-as AWS' guides describe it: the event source mapping that invokes the handlers and puts what it gives up into a queue,
-and the roles, whose rights are looked up in IAM before the handlers or Firehose are let to S3.
+The stand-in has the table, its stream, Firehose, S3, Glue and SQS, and what else moto has. What neither does is done
+here as AWS' guides describe it: the event source mapping, which invokes the handlers and puts what it gives up into a queue,
+and roles, whose rights are looked up in IAM before the handlers, Firehose or the jobs are let to S3.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import os
 import random
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.httpsession import URLLib3Session
 from moto.awslambda.models import LambdaBackend
 from moto.iam.models import iam_backends
 
 import proof.verify
 import standin.pipeline
 from ingest import handlers
+from lake.lake import open_lake
 from standin.server import AwsStandIn
 from tests.commands import Outcome, run_dynalake
+from tests.faults.invoking import denied, event_of, failure_of, number_of
 from tests.lakes import rows
-from lake.lake import open_lake
-from tests.redriving import Json
-from tests.test_handlers import event
+from tests.test_handlers import Json
 
 ACCOUNT = "123456789012"
 BUCKET, LAKE, STREAM, FIREHOSE = "my-lake", "s3://my-lake/lake", "shop-orders", "shop-orders-raw"
 RAW = "lake/raw/firehose/orders/"
 STREAM_ARN = f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/{STREAM}"
 CONSUMER, QUEUE = "shop-orders-consumer", "shop-orders-failures"
+QUEUE_ARN, BUCKET_ARN = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{QUEUE}", f"arn:aws:s3:::{BUCKET}"
 LOGS = f"/aws/lambda/{CONSUMER}"
 FIREHOSE_LOGS = f"/aws/kinesisfirehose/{FIREHOSE}"
 ROLES = {"shop-orders-consumer": "lake", "shop-orders-firehose": "lake", "shop-compaction": "lake"}
@@ -118,7 +114,7 @@ class Account:
             DeliveryStreamName=FIREHOSE, DeliveryStreamType="KinesisStreamAsSource",
             KinesisStreamSourceConfiguration={"KinesisStreamARN": STREAM_ARN, "RoleARN": role},
             ExtendedS3DestinationConfiguration={
-                "RoleARN": role, "BucketARN": f"arn:aws:s3:::{BUCKET}", "Prefix": RAW,
+                "RoleARN": role, "BucketARN": BUCKET_ARN, "Prefix": RAW,
                 "ErrorOutputPrefix": "firehose-errors/orders/", "CompressionFormat": "GZIP",
                 "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
                 "ProcessingConfiguration": {
@@ -135,13 +131,16 @@ class Account:
         client.create_function(
             FunctionName=name, Runtime="python3.12", Handler="ingest.handlers.stream_handler",
             Role=f"arn:aws:iam::{ACCOUNT}:role/shop-orders-consumer", Code={"ZipFile": code.getvalue()},
+            Environment={"Variables": {"DYNALAKE_LAKE": LAKE}},
         )  # fmt: skip
         self.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}")
         self.client("logs").create_log_stream(logGroupName=f"/aws/lambda/{name}", logStreamName="1")
         return str(
             client.create_event_source_mapping(
                 EventSourceArn=arn, FunctionName=name, StartingPosition="TRIM_HORIZON", BatchSize=1_000,
-                MaximumBatchingWindowInSeconds=10,
+                MaximumBatchingWindowInSeconds=10, MaximumRecordAgeInSeconds=259_200, BisectBatchOnFunctionError=True,
+                FunctionResponseTypes=["ReportBatchItemFailures"],
+                DestinationConfig={"OnFailure": {"Destination": QUEUE_ARN if self.surface == "kds" else BUCKET_ARN}},
             )["UUID"]
         )  # fmt: skip
 
@@ -245,9 +244,7 @@ class Account:
 
     def put(self, name: str, **attributes: Any) -> None:
         self._tick()
-        self.client("dynamodb").put_item(
-            TableName="orders", Item={"pk": {"S": name}, "sk": {"S": "1"}, **attributes}
-        )
+        self.client("dynamodb").put_item(TableName="orders", Item={"pk": {"S": name}, "sk": {"S": "1"}, **attributes})
 
     def delete(self, name: str) -> None:
         self._tick()
@@ -295,33 +292,19 @@ class Account:
             place = client.get_shard_iterator(**named, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON")
             found = client.get_records(ShardIterator=place["ShardIterator"])["Records"]
             done = -1 if all_of_them else int(self.read.get(shard_id, "-1"))
-            if left := [one for one in found if int(_number(one)) > done]:
+            if left := [one for one in found if int(number_of(one)) > done]:
                 yield shard_id, left
 
     def invoke(self) -> None:
         """The mapping: a batch of each shard, again and again until its retries are used up; then it is given up."""
         for shard_id, records in self.records():
-            if self._succeeds(self.event_of(shard_id, records)):
-                self.read[shard_id] = _number(records[-1])
+            if self._succeeds(event_of(self.stream_arn, shard_id, records)):
+                self.read[shard_id] = number_of(records[-1])
                 continue
             self.retries_left -= 1
             if self.retries_left <= 0:
                 self.give_up(shard_id, records)
-                self.read[shard_id] = _number(records[-1])
-
-    def event_of(self, shard_id: str, records: Sequence[Json]) -> Json:
-        if self.surface == "streams":
-            return {"Records": [_native(one, self.stream_arn) for one in records]}
-        whole = event("kinesis_event_source_mapping")
-        given = whole["Records"][0]
-        whole["Records"] = [
-            {**given, "eventID": f"{shard_id}:{_number(one)}", "eventSourceARN": STREAM_ARN, "kinesis": {
-                **given["kinesis"], "sequenceNumber": _number(one), "partitionKey": one["PartitionKey"],
-                "data": base64.b64encode(one["Data"]).decode(),
-                "approximateArrivalTimestamp": one["ApproximateArrivalTimestamp"].timestamp(),
-            }} for one in records
-        ]  # fmt: skip
-        return whole
+                self.read[shard_id] = number_of(records[-1])
 
     def _succeeds(self, batch: Json) -> bool:
         try:
@@ -335,19 +318,14 @@ class Account:
             return False
 
     def give_up(self, shard_id: str, records: Sequence[Json]) -> None:
-        """As Lambda does it: to the queue where from and to what; to a bucket the whole event as well."""
-        name = "KinesisBatchInfo" if self.surface == "kds" else "DDBStreamBatchInfo"
-        whole = event("lambda_kinesis_failure" if self.surface == "kds" else "lambda_dynamodb_failure")
-        whole[name] |= {
-            "streamArn": self.stream_arn, "shardId": shard_id, "batchSize": len(records),
-            "startSequenceNumber": _number(records[0]), "endSequenceNumber": _number(records[-1]),
-        }  # fmt: skip
+        """To the queue, where from and to what; to a bucket, the whole event as well."""
+        told = failure_of(self.stream_arn, shard_id, records)
         if self.surface == "kds":
-            self.client("sqs").send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(whole))
+            self.client("sqs").send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(told))
             return
-        whole["payload"] = json.dumps(self.event_of(shard_id, records))
+        told["payload"] = json.dumps(event_of(self.stream_arn, shard_id, records))
         key = f"aws/lambda/{self.mapping}/{shard_id}/2026/01/01/2026-01-01T00.00.00-0"
-        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(whole))
+        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=json.dumps(told))
 
     @property
     def queue_url(self) -> str:
@@ -388,34 +366,3 @@ class Account:
         if self.surface == "kds":
             return Counter(change.event_id for change in self.aws.history("orders").changes) - ids
         return Counter(one["eventID"] for _, records in self.records(all_of_them=True) for one in records) - ids
-
-
-@contextmanager
-def denied(services: Sequence[str]) -> Iterator[None]:
-    """Every request to these services is answered as to a role without the right."""
-    send = URLLib3Session.send
-
-    def refuse(self: URLLib3Session, request: Any) -> Any:
-        signed = str(request.headers.get("Authorization", b""))
-        if not any(f"/{service}/aws4_request" in signed for service in services):
-            return send(self, request)
-        body = (b'{"__type":"AccessDeniedException","Message":"is not authorized to perform this"}'
-                if "/glue/" in signed else b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
-        answer = AWSResponse(request.url, 400 if "/glue/" in signed else 403, {}, None)
-        answer._content = body
-        return answer
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(URLLib3Session, "send", refuse)
-        yield
-
-
-def _number(record: Json) -> str:
-    return str(record["SequenceNumber"] if "SequenceNumber" in record else record["dynamodb"]["SequenceNumber"])
-
-
-def _native(record: Json, arn: str) -> Json:
-    """A record of GetRecords as Lambda gives it: times as numbers, binary in base64."""
-    body = dict(record["dynamodb"])
-    body["ApproximateCreationDateTime"] = float(int(body["ApproximateCreationDateTime"].timestamp()))
-    return {**record, "dynamodb": json.loads(json.dumps(body)), "eventSourceARN": arn}

@@ -75,4 +75,3 @@ def code_of(shown: str) -> int:
     if re.search(r"^dynalake: ", shown, re.MULTILINE):
         return 1
     return 254 if shown.startswith("An error occurred") else 0
-

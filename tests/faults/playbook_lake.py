@@ -84,6 +84,16 @@ def job_killed(account: Account) -> Iterator[None]:
     yield
 
 
+@fault("A lock was left behind")
+def lock_left(account: Account) -> Iterator[None]:
+    account.write()
+    account.pass_time()
+    job = Job(LAKE, "compact", "orders", "--alone", point=Point("compaction.compact:append_files"), small_batches=False)
+    assert job.wait() == -9
+    job.log.unlink()
+    yield
+
+
 @fault("A job may not")
 def job_may_not(account: Account) -> Iterator[None]:
     account.write()
@@ -245,7 +255,11 @@ def rewrite(account: Account, name: str, damage: Callable[[Rows], None]) -> None
         damage(found)
         out = io.BytesIO()
         pq.write_table(
-            pa.Table.from_pylist(found, whole.schema), out, compression="zstd", write_statistics=False, store_schema=False
+            pa.Table.from_pylist(found, whole.schema),
+            out,
+            compression="zstd",
+            write_statistics=False,
+            store_schema=False,
         )
         s3.put_object(Bucket=BUCKET, Key=key, Body=padded(out.getvalue(), task.file.file_size_in_bytes))
 

@@ -2,8 +2,8 @@
 
 What is shown behind a command is compared, `…` standing for anything. What an entry says is lost is held against the
 table's history: where it says nothing, the log ends with every change, and elsewhere it must lack some. At the end the
-lake is proven. Of `aws …` all is really run on the stand-in but for what it does not have, where botocore's models check
-the parameters: `ONLY_CHECKED`. `terraform apply` stands for what infra/ would set right.
+lake is proven. All of `aws …` is really run on the stand-in but for what it does not have, where botocore checks the
+parameters: `ONLY_CHECKED`. `terraform apply` stands for what infra/ would set right.
 """
 
 from __future__ import annotations
