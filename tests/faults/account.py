@@ -1,7 +1,7 @@
 """An account on the stand-in as infra/ would make it: a table, its way into a lake on S3, and what AWS does meanwhile.
 
 The stand-in has the table, its stream, Firehose, S3, Glue and SQS, and what else moto has. What neither does is done
-here as AWS' guides describe it: the event source mapping, which invokes the handlers and puts what it gives up into a queue,
+here as AWS' guides describe it: the mapping, which invokes the handlers and puts what it gives up into a queue,
 and roles, whose rights are looked up in IAM before the handlers, Firehose or the jobs are let to S3.
 """
 
@@ -342,6 +342,18 @@ class Account:
         told = {"MetricName": name, "Value": value, "Timestamp": datetime.now(UTC),
                 "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()]}  # fmt: skip
         self.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[told])
+
+    def alarm(self, name: str, metric: str) -> None:
+        """One of modules/alarms, which fires. The metric has a dimension whose value nobody tells: hence the query."""
+        schema = 'SCHEMA("AWS/DynamoDB", DelegatedOperation, TableName)'
+        query = f"SELECT MAX({metric}) FROM {schema} WHERE TableName = 'orders'"
+        name = f"shop-orders-{name}"
+        cloudwatch = self.client("cloudwatch")
+        cloudwatch.put_metric_alarm(
+            AlarmName=name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1, Threshold=0,
+            Metrics=[{"Id": "q", "Expression": query, "Period": 60, "ReturnData": True}],
+        )  # fmt: skip
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="above the threshold")
 
     def lose_the_stream(self) -> None:
         """Its retention passes: what is in its shards is gone."""

@@ -45,16 +45,14 @@ def streaming_goes_elsewhere(account: Account) -> Iterator[None]:
 def too_large(account: Account) -> Iterator[None]:
     account.write(24)
     account.settle()
-    labels = {"TableName": "orders", "DelegatedOperation": "PutRecord"}
-    account.metric("AWS/DynamoDB", "FailedToReplicateRecordCount", 2, **labels)
+    account.alarm("failed-to-replicate", "FailedToReplicateRecordCount")
     yield
 
 
 @fault("The stream is throttled")
 def stream_is_throttled(account: Account) -> Iterator[None]:
     account.write()
-    labels = {"TableName": "orders", "DelegatedOperation": "PutRecord"}
-    account.metric("AWS/DynamoDB", "AgeOfOldestUnreplicatedRecord", 5_400_000, **labels)
+    account.alarm("unreplicated-age", "AgeOfOldestUnreplicatedRecord")
     yield
     account.write()
 
