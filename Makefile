@@ -4,19 +4,21 @@ WORKERS ?= auto
 FAULTS ?= faults
 RECORDS ?= 500000
 EXTRA ?=
+CHECK ?=
 
 BIN := $(VENV)/bin
 SERVERS := .venv-servers
 NODE_SERVERS := .node-servers
+SCANNER := .venv-infra
 INSTALLED := $(VENV)/.installed
 PACKAGES := lake ingest compaction queries proof standin dynalake
-PYTHON_FILES := $(PACKAGES) tests examples $(wildcard benchmarks)
+PYTHON_FILES := $(PACKAGES) tests examples infra $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extra lint format faults property bench clean
+.PHONY: help demo test test-extra lint format faults property bench infra-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## set up, then the whole pipeline on the embedded stand-in, with real data
 	$(BIN)/dynalake demo
@@ -50,8 +52,11 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python -m benchmarks.proof --items $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.queries --items $$(($(RECORDS) * 4))
 
+infra-check: $(SCANNER)/.installed ## infra/: format, validate, tests, mutations, scanner (CHECK="--module lake")
+	$(SCANNER)/bin/python infra/check.py $(CHECK)
+
 clean: ## remove what set-up and runs have made here, .venv and the demo's lake too
-	rm -rf .venv .venv-servers .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-servers .venv-infra .node-servers demo-lake build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -62,6 +67,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(SERVERS)/.installed: tests/extra/requirements.txt
 	$(PYTHON) -m venv $(SERVERS)
 	$(SERVERS)/bin/pip install -q --disable-pip-version-check -r $<
+	touch $@
+
+$(SCANNER)/.installed: infra/requirements.txt
+	$(PYTHON) -m venv $(SCANNER)
+	$(SCANNER)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
 
 # Without Node the tests of its servers, and those in a browser, skip.

@@ -85,7 +85,9 @@ def open_catalog(lake: Lake) -> Catalog:
     files = {PY_IO_IMPL: _S3_FILES, "warehouse": lake.warehouse, **_places(lake, database)}
     with catalog_faults("open catalog", database):
         catalog = _glue(files | settings) if settings["type"] == "glue" else _other(settings | files)
-        catalog.create_namespace_if_not_exists(database)
+        # Looked for first: who may use it need not have the right to make it.
+        if not catalog.namespace_exists(database):
+            catalog.create_namespace_if_not_exists(database)
         # Looked at once more: of two first jobs at once the other may have made the tables before its data was listed.
         if not catalog.list_tables(database) and _has_data(lake) and not catalog.list_tables(database):
             raise LakeError(

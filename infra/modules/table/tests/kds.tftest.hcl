@@ -1,0 +1,149 @@
+mock_provider "aws" {
+  source = "../../mocks"
+}
+
+variables {
+  lake = {
+    name            = "shop"
+    uri             = "s3://shop-lake/lake"
+    bucket          = "shop-lake"
+    bucket_arn      = "arn:aws:s3:::shop-lake"
+    prefix          = "lake"
+    kms_key_arn     = "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+    database        = "shop"
+    workgroup       = "shop"
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:111122223333:shop-alarms"
+    role_names      = { compaction = "shop-compaction", verify = "shop-verify", backfill = "shop-backfill", redrive = "shop-redrive" }
+    role_arns = {
+      compaction = "arn:aws:iam::111122223333:role/shop-compaction"
+      verify     = "arn:aws:iam::111122223333:role/shop-verify"
+      backfill   = "arn:aws:iam::111122223333:role/shop-backfill"
+      redrive    = "arn:aws:iam::111122223333:role/shop-redrive"
+    }
+  }
+  table_name = "shop.orders"
+  table_arn  = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop.orders"
+  surface    = "kds"
+  package    = "../function/tests/packages/capture-python3.13-x86_64.zip"
+}
+
+run "captures_by_kinesis_on_two_ways" {
+  assert {
+    condition     = output.stream_name == "shop-shop-orders" && output.firehose_name == "shop-shop-orders-raw" && output.function_names == { consumer = "shop-shop-orders-consumer" }
+    error_message = "Firehose and the consumer both, named by the table's name without dots."
+  }
+  assert {
+    condition     = module.consumer[0].on_failure == "queue" && module.consumer[0].record_age_seconds == 86400
+    error_message = "What is given up after a day is told to the queue: the stream keeps it for a week."
+  }
+  assert {
+    condition     = module.stream[0].retention_hours == 168
+    error_message = "A week."
+  }
+  assert {
+    condition     = output.dead_letter_queue_names == ["shop-shop-orders-failures"] && output.pipe_name == null && length(output.sinks) == 0
+    error_message = "One queue of failures, and no fan-out."
+  }
+  assert {
+    condition     = output.add_table == "dynalake --lake s3://shop-lake/lake add-table shop.orders --from-dynamodb --surface kds"
+    error_message = "The table is added as what it is captured as."
+  }
+  assert {
+    condition = output.redrive == [
+      "dynalake --lake s3://shop-lake/lake redrive --queue https://sqs.eu-central-1.amazonaws.com/111122223333/mock",
+      "dynalake --lake s3://shop-lake/lake redrive --from s3://shop-lake/firehose-errors/shop.orders/",
+      "dynalake --lake s3://shop-lake/lake redrive --from s3://shop-lake/aws/lambda/11111111-2222-3333-4444-555555555555/",
+    ]
+    error_message = "Every place of failures is named."
+  }
+}
+
+run "lets_jobs_read_the_table_and_redrive_its_failures" {
+  assert {
+    condition = [aws_iam_role_policy.backfill.role, [for statement in jsondecode(aws_iam_role_policy.backfill.policy).Statement : [statement.Action, statement.Resource]]] == [
+      "shop-backfill", [[["dynamodb:BatchGetItem", "dynamodb:DescribeKinesisStreamingDestination", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:Scan"], [var.table_arn]]]
+    ]
+    error_message = "backfill reads this table, and whether its changes are streamed."
+  }
+  assert {
+    condition = [aws_iam_role_policy.verify.role, [for statement in jsondecode(aws_iam_role_policy.verify.policy).Statement : [statement.Action, statement.Resource]]] == [
+      "shop-verify", [[["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"], [var.table_arn]]]
+    ]
+    error_message = "verify reads this table."
+  }
+  assert {
+    condition     = aws_iam_role_policy.redrive.role == "shop-redrive"
+    error_message = "Failures are redriven by the role of redrive."
+  }
+  assert {
+    condition = {
+      for statement in jsondecode(aws_iam_role_policy.redrive.policy).Statement : statement.Sid => [statement.Action, statement.Resource, try(statement.Condition, null)]
+      } == {
+      Queues       = [["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"], ["arn:aws:sqs:eu-central-1:111122223333:shop-shop-orders-failures"], null]
+      Stream       = [["kinesis:GetRecords", "kinesis:GetShardIterator"], ["arn:aws:kinesis:eu-central-1:111122223333:stream/mock"], null]
+      Failures     = [["s3:GetObject"], ["arn:aws:s3:::shop-lake/firehose-errors/shop.orders/*", "arn:aws:s3:::shop-lake/aws/lambda/11111111-2222-3333-4444-555555555555/*"], null]
+      ListFailures = [["s3:ListBucket"], ["arn:aws:s3:::shop-lake"], { StringLike = { "s3:prefix" = ["firehose-errors/shop.orders/*", "aws/lambda/11111111-2222-3333-4444-555555555555/*"] } }]
+    }
+    error_message = "Its queue, its stream, its failures, and nothing else's."
+  }
+}
+
+run "watches_what_is_there" {
+  assert {
+    condition = length(setsubtract([
+      "iterator-age", "unreplicated-age", "failed-to-replicate", "firehose-freshness", "firehose-failed", "consumer-age",
+      "given-up", "dropped", "dead-letters", "queue-shop-shop-orders-failures",
+    ], keys(output.alarm_names))) == 0 && output.dashboard_name != ""
+    error_message = "Stream, Firehose, consumer and queue are watched, on a dashboard too."
+  }
+}
+
+run "masks_by_the_transformation" {
+  variables {
+    secret_arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:masks-AbCdEf"
+    transform  = true
+  }
+  assert {
+    condition     = output.function_names == { consumer = "shop-shop-orders-consumer", transform = "shop-shop-orders-transform" }
+    error_message = "Both functions are there, and watched."
+  }
+}
+
+run "captures_by_firehose_alone" {
+  variables {
+    paths   = ["firehose"]
+    package = null
+  }
+  assert {
+    condition     = output.firehose_name == "shop-shop-orders-raw" && output.mapping_uuid == null && length(output.dead_letter_queue_names) == 0 && length(output.redrive) == 1
+    error_message = "No function, and no queue of one."
+  }
+}
+
+run "captures_by_the_consumer_alone" {
+  variables {
+    paths = ["consumer"]
+  }
+  assert {
+    condition     = output.firehose_name == null && output.mapping_uuid != null && length(output.redrive) == 2
+    error_message = "No Firehose."
+  }
+}
+
+run "refuses_a_consumer_without_its_package" {
+  command = plan
+  variables {
+    package = null
+  }
+  expect_failures = [var.package]
+}
+
+run "refuses_another_surface_s_stream_and_sinks" {
+  command = plan
+  variables {
+    table_stream_arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop.orders/stream/2026-01-01T00:00:00.000"
+    sinks            = { failures = {} }
+    paths            = ["pipe"]
+  }
+  expect_failures = [var.table_stream_arn, var.sinks, var.paths]
+}
