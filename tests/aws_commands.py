@@ -83,6 +83,8 @@ def parameters(shape: Any, words: Sequence[str]) -> tuple[dict[str, Any], dict[s
         elif name not in members:
             raise Usage(f"Unknown options: --{option}")
         elif members[name][1].type_name == "boolean":
+            if values:
+                raise Usage(f"Unknown options: {' '.join(values)}, --{option} is a flag")
             found[members[name][0]] = name == option
         elif name != option or not values:
             raise Usage(f"argument --{option}: expected at least one argument")
@@ -217,8 +219,10 @@ def _printed(answer: Any, output: str) -> Iterator[str]:
     elif isinstance(answer, list) and any(isinstance(one, list) for one in answer):
         for one in answer:
             yield from _printed(one, output)
-    elif isinstance(answer, list):
+    elif isinstance(answer, list) and answer:
         yield "\t".join(map(_text, answer))
+    elif isinstance(answer, list):
+        return
     elif isinstance(answer, dict):
         raise Usage("expected a --query that gives values or lists of them, for --output text")
     else:

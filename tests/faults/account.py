@@ -371,10 +371,10 @@ class Account:
         outcome = run_dynalake("verify", "orders", "--wait", "0", "--memory-mb", "1024")
         assert outcome.code == 0, outcome
 
-    def missing(self) -> Counter[str]:
+    def missing(self, table: str = "orders") -> Counter[str]:
         """Changes of the table that the log does not have; one that is there twice fails."""
-        ids = Counter(row[0] for row in rows(open_lake(LAKE), "SELECT event_id FROM orders_changes"))
+        ids = Counter(row[0] for row in rows(open_lake(LAKE), f"SELECT event_id FROM {table}_changes"))
         assert set(ids.values()) <= {1}
         if self.surface == "kds":
-            return Counter(change.event_id for change in self.aws.history("orders").changes) - ids
+            return Counter(change.event_id for change in self.aws.history(table).changes) - ids
         return Counter(one["eventID"] for _, records in self.records(all_of_them=True) for one in records) - ids

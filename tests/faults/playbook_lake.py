@@ -36,9 +36,9 @@ def letters_of_no_table(account: Account) -> Iterator[None]:
     for n in range(5):
         item = {"pk": {"S": f"i{n}"}, "sk": {"S": "1"}}
         account.client("dynamodb").put_item(TableName="invoices", Item=item)
-    account.write()
     account.pass_time()
     yield
+    assert not account.missing("invoices")
 
 
 @fault("Dead letters, wrong surface", paths=CONSUMER)

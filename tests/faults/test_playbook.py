@@ -17,7 +17,7 @@ import pytest
 import tests.faults.playbook_capture
 import tests.faults.playbook_lake  # noqa: F401  (they register their faults)
 from standin.server import AwsStandIn
-from tests.aws_commands import Aws
+from tests.aws_commands import USAGE, Aws
 from tests.faults.account import DAY_SECONDS, Account
 from tests.faults.playbook import FAULTS, PLAYBOOK, code_of, entries
 from tests.shell import Shell
@@ -86,3 +86,24 @@ def test_each_entry_ends_with_the_lake_proven() -> None:
 def test_each_entry_is_found_by_a_symptom() -> None:
     named = PLAYBOOK.read_text(encoding="utf-8").partition("## Into the stream")[0]
     assert [heading for heading in ENTRIES if f"[{heading}]" not in named] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("dynamodb describe-tabel --table-name orders", "describe-tabel"),
+        ("dynamodb describe-table --table orders", "--table"),
+        ("dynamodb describe-table", "--table-name"),
+        ("dynamodb describe-table --table-name a b", "b"),
+        ("kinesis increase-stream-retention-period --stream-name s --retention-period-hours week", "week"),
+        ("kinesis update-shard-count --stream-name s --target-shard-count 2 --scaling-type EVEN", "EVEN"),
+        ("lambda update-event-source-mapping --uuid u --enabled true", "--enabled"),
+        ("cloudwatch get-metric-statistics --namespace n --metric-name m --dimensions Nam=a,Value=b", "Nam"),
+        ("nothing describe-it", "nothing"),
+    ],
+)
+def test_a_command_that_aws_would_not_take_is_refused(command: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is printed is known to be what AWS' command line takes."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    outcome = Aws()(command.split())
+    assert outcome.code == USAGE and told in outcome.errors
