@@ -180,6 +180,15 @@ def files_are_gone(account: Account) -> Iterator[None]:
     yield
 
 
+@fault("Tables are gone from the catalog")
+def catalog_is_empty(account: Account) -> Iterator[None]:
+    glue = account.client("glue")
+    for one in glue.get_tables(DatabaseName="shop")["TableList"]:
+        glue.delete_table(DatabaseName="shop", Name=one["Name"])
+    account.write()
+    yield
+
+
 @fault("Changes never arrived")
 def changes_never_arrived(account: Account) -> Iterator[None]:
     for name in ("gone", "changed"):
