@@ -42,7 +42,8 @@ format: $(INSTALLED) ## mend what ruff can mend
 	$(BIN)/ruff format $(PYTHON_FILES)
 
 faults: $(INSTALLED) ## kills, stops and races of whole processes (FAULTS="faults and not slow" for a share)
-	$(BIN)/pytest -m "$(FAULTS)" tests/faults
+	$(BIN)/pytest -m "$(FAULTS)" tests/faults --ignore tests/faults/test_playbook.py
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "$(FAULTS)" tests/faults/test_playbook.py
 
 property: $(INSTALLED) ## every property on thousands of random cases, and whatever else is slow
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) -m "(hypothesis or slow) and not faults and not extra"
