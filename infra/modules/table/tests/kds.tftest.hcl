@@ -144,7 +144,7 @@ run "refuses_another_surface_s_stream_and_sinks" {
   command = plan
   variables {
     table_stream_arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop.orders/stream/2026-01-01T00:00:00.000"
-    sinks            = { failures = {} }
+    sinks            = { search = {} }
     paths            = ["pipe"]
   }
   expect_failures = [var.table_stream_arn, var.sinks, var.paths]
