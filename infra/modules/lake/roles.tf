@@ -6,26 +6,26 @@ locals {
   jobs = {
     compaction = { # compact, refresh, publish
       writes  = ["warehouse/*", "dead_letters/*", "locks/*", "masks.check", "views.sql", "views.spark.sql", "views.athena.json"]
-      deletes = ["warehouse/*", "locks/*"] # files of a commit that was lost to another job; its lock
-      reads   = []                         # beside the lake
-      by      = ["s3"]                     # services that may use the key for it
+      deletes = ["warehouse/*"] # files of a commit that was lost to another job
+      reads   = []              # beside the lake
+      by      = ["s3"]          # services that may use the key for it
     }
     verify = {
       writes  = ["proofs/*", "locks/*"]
-      deletes = ["locks/*"]
+      deletes = []
       reads   = []
       by      = ["s3"]
     }
     backfill = { # with --from-export and --prune
       writes  = ["raw/backfill/*", "raw/export/*", "raw/repair/*", "backfills/*", "exports/*", "locks/*", "masks.check"]
-      deletes = ["locks/*"]
+      deletes = []
       reads   = [local.exports]
       by      = ["s3"]
     }
     redrive = { # of the lake it deletes nothing: what was redriven is recorded
       writes  = ["raw/redrive/*", "dead_letters/*", "redrives/*", "masks.check"]
       deletes = []
-      reads   = []                       # modules/table names the failures of its functions and its Firehose
+      reads   = local.failures           # of the functions and Firehoses of all tables
       by      = ["s3", "sqs", "kinesis"] # the dead-letter queue, and the stream of what its messages name
     }
   }
@@ -71,6 +71,13 @@ locals {
         Resource = local.tables
       },
     ],
+    [for stream in ["${var.name}-*"] : {
+      # One statement for all tables, by the name of their streams: one a table would fill the role with nine tables.
+      Sid      = "ReadsStreams"
+      Effect   = "Allow"
+      Action   = ["kinesis:GetRecords", "kinesis:GetShardIterator"]
+      Resource = ["arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${stream}"]
+    } if name == "redrive"],
     [for places in [job.deletes] : {
       Sid      = "Deletes"
       Effect   = "Allow"

@@ -72,9 +72,9 @@ run "jobs_may_do_their_work_and_nothing_more" {
     condition = {
       for name, role in aws_iam_role_policy.job : name => flatten([for statement in jsondecode(role.policy).Statement : statement.Resource if statement.Sid == "Deletes"])
       } == {
-      compaction = ["arn:aws:s3:::mock-bucket/lake/warehouse/*", "arn:aws:s3:::mock-bucket/lake/locks/*"]
-      verify     = ["arn:aws:s3:::mock-bucket/lake/locks/*"]
-      backfill   = ["arn:aws:s3:::mock-bucket/lake/locks/*"]
+      compaction = ["arn:aws:s3:::mock-bucket/lake/warehouse/*"]
+      verify     = []
+      backfill   = []
       redrive    = []
     }
     error_message = "Raw objects and dead letters are deleted by nobody."
@@ -88,10 +88,12 @@ run "jobs_may_do_their_work_and_nothing_more" {
   assert {
     condition = alltrue([
       for name, role in aws_iam_role_policy.job : one([for statement in jsondecode(role.policy).Statement : statement.Resource if statement.Sid == "Reads"]) == concat(
-        ["arn:aws:s3:::mock-bucket/lake/*"], name == "backfill" ? ["arn:aws:s3:::mock-bucket/dynamodb-exports/*"] : []
+        ["arn:aws:s3:::mock-bucket/lake/*"],
+        name == "backfill" ? ["arn:aws:s3:::mock-bucket/dynamodb-exports/*"] : [],
+        name == "redrive" ? ["arn:aws:s3:::mock-bucket/firehose-errors/*", "arn:aws:s3:::mock-bucket/aws/lambda/*"] : [],
       )
     ])
-    error_message = "Jobs read the lake; a backfill exports too."
+    error_message = "Jobs read the lake; a backfill exports too, redrive what failed, which may be unmasked."
   }
   assert {
     condition = alltrue([
@@ -101,7 +103,7 @@ run "jobs_may_do_their_work_and_nothing_more" {
         Action   = ["s3:ListBucket"]
         Resource = ["arn:aws:s3:::mock-bucket"]
         Condition = {
-          StringLike = { "s3:prefix" = concat(["lake/*"], name == "backfill" ? ["dynamodb-exports/*"] : []) }
+          StringLike = { "s3:prefix" = concat(["lake/*"], name == "backfill" ? ["dynamodb-exports/*"] : [], name == "redrive" ? ["firehose-errors/*", "aws/lambda/*"] : []) }
         }
       }
     ])
@@ -123,6 +125,19 @@ run "jobs_may_do_their_work_and_nothing_more" {
       "arn:aws:glue:eu-central-1:111122223333:catalog", "arn:aws:glue:eu-central-1:111122223333:database/shop_views", "arn:aws:glue:eu-central-1:111122223333:table/shop_views/*",
     ]
     error_message = "Views are made, and dropped, in their own database."
+  }
+  assert {
+    condition = {
+      for name, role in aws_iam_role_policy.job : name => flatten([for statement in jsondecode(role.policy).Statement : [for action in statement.Action : [action, statement.Resource] if startswith(action, "kinesis:")]])
+      } == {
+      compaction = []
+      verify     = []
+      backfill   = []
+      redrive = flatten([
+        for action in ["kinesis:GetRecords", "kinesis:GetShardIterator"] : [action, "arn:aws:kinesis:eu-central-1:111122223333:stream/shop-*"]
+      ])
+    }
+    error_message = "redrive alone reads streams, of this lake."
   }
   assert {
     condition = {

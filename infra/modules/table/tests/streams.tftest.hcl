@@ -52,13 +52,11 @@ run "captures_the_table_s_own_stream" {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.redrive.policy).Statement : statement.Sid => [statement.Action, statement.Resource, try(statement.Condition, null)]
       } == {
-      Queues       = [["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"], ["arn:aws:sqs:eu-central-1:111122223333:shop-orders-failures"], null]
-      Stream       = [["dynamodb:GetRecords", "dynamodb:GetShardIterator"], [var.table_stream_arn], null]
-      Failures     = [["s3:GetObject"], ["arn:aws:s3:::shop-lake/aws/lambda/11111111-2222-3333-4444-555555555555/*"], null]
-      ListFailures = [["s3:ListBucket"], ["arn:aws:s3:::shop-lake"], { StringLike = { "s3:prefix" = ["aws/lambda/11111111-2222-3333-4444-555555555555/*"] } }]
-      TableKey     = [["kms:Decrypt"], [var.table_kms_key_arn], { StringEquals = { "kms:ViaService" = "dynamodb.eu-central-1.amazonaws.com" } }]
+      Queues   = [["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"], ["arn:aws:sqs:eu-central-1:111122223333:shop-orders-failures"], null]
+      Stream   = [["dynamodb:GetRecords", "dynamodb:GetShardIterator"], [var.table_stream_arn], null]
+      TableKey = [["kms:Decrypt"], [var.table_kms_key_arn], { StringEquals = { "kms:ViaService" = "dynamodb.eu-central-1.amazonaws.com" } }]
     }
-    error_message = "Its stream by the table's key, its failures, and nothing else's."
+    error_message = "Its stream by the table's key, its queue, and nothing else's."
   }
   assert {
     condition     = length([for policy in [aws_iam_role_policy.backfill.policy, aws_iam_role_policy.verify.policy] : policy if contains(jsondecode(policy).Statement[*].Sid, "TableKey")]) == 2
