@@ -31,9 +31,14 @@ class Outcome:
 
 def dynalake(lake: Path | str, *arguments: str) -> Outcome:
     """Runs `dynalake --lake … ARGUMENTS` in this process, through the very door that the script opens."""
+    return run_dynalake("--lake", str(lake), *arguments)
+
+
+def run_dynalake(*words: str) -> Outcome:
+    """Runs `dynalake WORDS`, likewise; the lake is as the environment says."""
     out, errors = io.StringIO(), io.StringIO()
     with (
-        patch.object(sys, "argv", ["dynalake", "--lake", str(lake), *arguments]),
+        patch.object(sys, "argv", ["dynalake", *words]),
         redirect_stdout(out),
         redirect_stderr(errors),
     ):

@@ -48,13 +48,10 @@ from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT
 
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
-RUN = (
-    "README.md",
-    *(
-        f"docs/{name}.md"
-        for name in "capture doctor explain operations proof publish queries redrive sizing tables".split()
-    ),
-)
+RUN = [
+    "README.md", "docs/capture.md", "docs/doctor.md", "docs/explain.md", "docs/operations.md", "docs/proof.md",
+    "docs/publish.md", "docs/queries.md", "docs/redrive.md", "docs/sizing.md", "docs/tables.md",
+]  # fmt: skip
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

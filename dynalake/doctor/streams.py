@@ -20,7 +20,7 @@ def check_stream(table: str, arn: str, summary: Answer) -> Iterator[Finding]:
         return
     if summary is None:
         yield judged("stream", table, False, f"no stream {name}",
-                     "Make it, then enable streaming anew, then dynalake backfill --again")  # fmt: skip
+                     "Make it, then enable streaming anew, then dynalake backfill --again --prune")  # fmt: skip
         return
     found = summary["StreamDescriptionSummary"]
     status = found["StreamStatus"]

@@ -76,7 +76,7 @@ def check_streaming(table: TableConfig, destinations: Answer) -> Iterator[Findin
             "streaming", name, [status for status, _ in of_note] == ["ACTIVE"], found,
             f"aws dynamodb enable-kinesis-streaming-destination --table-name {there} --stream-arn ARN "
             "--enable-kinesis-streaming-configuration ApproximateCreationDateTimePrecision=MICROSECOND; "
-            f"then dynalake backfill {there} --again",
+            f"then dynalake backfill {there} --again --prune",
         )  # fmt: skip
     for one in all_of_them:
         if one.get("DestinationStatus") == "ACTIVE":
