@@ -55,7 +55,7 @@ def _settings(table: str, mapping: Description, retention_seconds: int | None) -
     yield judged(
         "starting position", table, position in ("TRIM_HORIZON", "AT_TIMESTAMP"), position,
         "It may have missed changes, and cannot be changed: delete the mapping, make it anew with TRIM_HORIZON, then "
-        f"dynalake backfill {table} --again",
+        f"dynalake backfill {table} --again --prune",
     )  # fmt: skip
     responses = mapping.get("FunctionResponseTypes") or []
     yield judged(
@@ -135,5 +135,5 @@ def check_capture(
     return judged(
         "capture", table.name, bool(ways), ", ".join(ways) or silent,
         f"Nothing reads the stream into the lake, and what leaves it is lost: set up {way} (docs/capture.md), then "
-        f"dynalake backfill {table.dynamodb_name} --again",
+        f"dynalake backfill {table.dynamodb_name} --again --prune",
     )  # fmt: skip

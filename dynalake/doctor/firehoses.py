@@ -86,8 +86,8 @@ def check_age(table: TableConfig, firehose: Description, began: Began, now_us: i
         return unknown(check, name, Unread("not told when it began", "Compare the two by hand"))
     at_us = round(at.timestamp() * 1e6)
     found = f"{name_of(firehose)} from {_time(at_us)}"
-    do = (f"What changed in between may be missing: dynalake backfill {table.dynamodb_name} --again, compact, then "
-          f"dynalake verify {table.dynamodb_name}; once that proves the table, this is ok")  # fmt: skip
+    do = (f"What changed in between may be missing: dynalake backfill {table.dynamodb_name} --again --prune, compact, "
+          f"then dynalake verify {table.dynamodb_name}; once that proves the table, this is ok")  # fmt: skip
     if began.proven_us is not None and began.proven_us > at_us:
         return Finding(check, name, "ok", f"{found}; verify has proven the table since")
     if isinstance(began.enabled_us, int):

@@ -54,7 +54,7 @@ def check_function(table: str, role: str, name: str, function: Answer, handler: 
     there = lake_of(function)
     yield judged(
         f"{role} lake", table, there == lake, there or f"no {_LAKE}",
-        f"Set {_LAKE}={lake} in the function's environment, then dynalake backfill {table} --again if it went on so",
+        f"Set {_LAKE}={lake} in its environment; where it went on so, dynalake backfill {table} --again --prune",
     )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def check_native_stream(table: TableConfig, described: DescribedTable) -> Findin
     """AWS: "Change data capture for DynamoDB Streams": a stream's view cannot be changed, only that of a new stream."""
     view = described.stream_view
     update = f"aws dynamodb update-table --table-name {table.dynamodb_name} --stream-specification"
-    enable = f"{update} StreamEnabled=true,StreamViewType={_IMAGES}; then dynalake backfill {table.dynamodb_name}"
+    backfill = f"dynalake backfill {table.dynamodb_name} --again --prune"
+    enable = f"{update} StreamEnabled=true,StreamViewType={_IMAGES}; then {backfill}"
     do = enable if view is None else f"{update} StreamEnabled=false; {enable}. The stream has a new ARN then"
     return judged("streaming", table.name, view == _IMAGES, f"DynamoDB stream, {view}" if view else "off", do)
 

@@ -24,6 +24,7 @@ from tests.test_tidy import ROOT
 pytestmark = pytest.mark.extra
 
 MODULES = ("lake", "table", "alarms", "jobs")
+SECONDS_MAX = 480  # of one step of Terraform: the provider waits up to a minute for this and that
 SERVICES = ("athena", "cloudwatch", "cloudwatchlogs", "dynamodb", "ecr", "ecs", "eventbridge", "firehose", "glue",
             "iam", "kinesis", "kms", "lambda", "pipes", "s3", "scheduler", "sns", "sqs", "sts")  # fmt: skip
 ROOT_MODULE = """
@@ -111,7 +112,10 @@ def deployed(tmp_path: Path, aws: AwsStandIn) -> str:
         package.writestr("empty.py", "")
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([terraform.program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [terraform.program, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+            timeout=SECONDS_MAX,
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
         return done.stdout
 
