@@ -4,6 +4,8 @@ WORKERS ?= auto
 FAULTS ?= faults
 RECORDS ?= 500000
 EXTRA ?=
+PACKAGE_PYTHON ?=
+PACKAGE_ARCH ?=
 CHECK ?=
 
 BIN := $(VENV)/bin
@@ -15,7 +17,7 @@ PACKAGES := lake ingest compaction queries proof standin dynalake
 PYTHON_FILES := $(PACKAGES) tests examples infra $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extra lint format faults property bench infra-check clean
+.PHONY: help demo test test-extra lint format faults property bench package infra-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +42,8 @@ format: $(INSTALLED) ## mend what ruff can mend
 	$(BIN)/ruff format $(PYTHON_FILES)
 
 faults: $(INSTALLED) ## kills, stops and races of whole processes (FAULTS="faults and not slow" for a share)
-	$(BIN)/pytest -m "$(FAULTS)" tests/faults
+	$(BIN)/pytest -m "$(FAULTS)" tests/faults --ignore tests/faults/test_playbook.py
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "$(FAULTS)" tests/faults/test_playbook.py
 
 property: $(INSTALLED) ## every property on thousands of random cases, and whatever else is slow
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n $(WORKERS) -m "(hypothesis or slow) and not faults and not extra"
@@ -51,6 +54,10 @@ bench: $(INSTALLED) ## speed against its limits (RECORDS=50000 for a quick look)
 	$(BIN)/python -m benchmarks.capture --records $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.proof --items $$(($(RECORDS) / 5))
 	$(BIN)/python -m benchmarks.queries --items $$(($(RECORDS) * 4))
+	$(BIN)/python -m benchmarks.imports
+
+package: $(INSTALLED) ## zips for Lambda, in dist/ (PACKAGE_PYTHON=3.13, PACKAGE_ARCH=arm64; this Python and both unless told)
+	$(BIN)/python infra/package.py $(addprefix --python=,$(PACKAGE_PYTHON)) $(addprefix --arch=,$(PACKAGE_ARCH))
 
 infra-check: $(SCANNER)/.installed ## infra/: format, validate, tests, mutations, scanner (CHECK="--module lake")
 	$(SCANNER)/bin/python infra/check.py $(CHECK)

@@ -25,6 +25,7 @@ from dynalake.commands import (
     redrive,
     refresh,
     report,
+    size,
     sql,
     status,
     verify,
@@ -44,7 +45,7 @@ app = typer.Typer(
 
 MODULES = (
     init, add_table, consume, backfill, compact, refresh, publish, watch, sql, verify, gaps, explain, status, report,
-    dead_letters, redrive, doctor, infer_entities, demo,
+    dead_letters, redrive, doctor, infer_entities, size, demo,
 )  # fmt: skip
 for module in MODULES:
     app.command(name=module.NAME, epilog=f"Example: {module.EXAMPLE}")(module.run)

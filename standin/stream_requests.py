@@ -13,6 +13,7 @@ from standin.kds import KinesisRecord
 from standin.pipeline import DeliveryStream, Pipeline, moto_stream
 
 _MIB = 1024 * 1024
+_TIMES = "!{timestamp:yyyy/MM/dd/HH}/"  # what Firehose puts after a prefix without expressions
 _BUFFER_MIB = 5
 _BUFFER_SECONDS = 300
 
@@ -106,13 +107,13 @@ def _options(configuration: dict[str, Any]) -> dict[str, Any]:
     https://docs.aws.amazon.com/firehose/latest/APIReference/API_ExtendedS3DestinationConfiguration.html
     """
     hints = configuration.get("BufferingHints") or {}
-    prefix = configuration.get("Prefix") or ""
+    prefix = (configuration.get("Prefix") or "").removesuffix(_TIMES)
     compression = configuration.get("CompressionFormat") or "UNCOMPRESSED"
     if "!{" in prefix:
         raise ApiError(
             "InvalidArgumentException",
             f"Prefix {prefix}: this stand-in takes a prefix as text and puts YYYY/MM/dd/HH/ after it; "
-            "expressions are not supported",
+            f"expressions are not supported, but for {_TIMES} at its end",
         )
     if compression not in ("GZIP", "UNCOMPRESSED"):
         raise ApiError(

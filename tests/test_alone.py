@@ -59,7 +59,7 @@ def is_free(a_lake: Lake, clock: Callable[[], int]) -> bool:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -89,9 +89,9 @@ def test_of_many_at_once_one_gets_it(a_lake: Lake) -> None:
         barrier = threading.Barrier(6)
 
         def race(_: int, barrier: threading.Barrier = barrier) -> bool:
-            barrier.wait(20)
+            barrier.wait(60)
             with alone(a_lake, "compact", "orders", clock, NEVER) as other:
-                barrier.wait(20)
+                barrier.wait(60)
                 return other is None
 
         with ThreadPoolExecutor(6) as pool:

@@ -310,6 +310,13 @@ def test_an_alarm_watches_and_tells(present: dict[str, Any], status: str) -> Non
     assert [one.status for one in found] == [status]
 
 
+def test_each_metric_needs_an_alarm() -> None:
+    watched = {of: alarms.dimensions(of, "x") for of in alarms.DIMENSIONS} | alarms.job_dimensions(LAKE.uri, "orders")
+    found = list(alarms.check_alarms("orders", watched, [], []))
+    assert told(found) == [f"alarm {one.name}" for one in alarms.METRICS]
+    assert told(alarms.check_alarms("orders", watched, NO_RIGHT, []), "unknown") == ["alarms"]
+
+
 def test_a_composite_alarm_tells_for_its_parts() -> None:
     watched, silent = {"stream": alarms.dimensions("stream", "orders")}, alarm(AlarmActions=[])
 

@@ -48,13 +48,10 @@ from tests.lakes import SCHEMA, new_lake
 from tests.test_tidy import FILES, ROOT
 
 DOCUMENTS = [path for path in FILES if path.suffix == ".md"]
-RUN = (
-    "README.md",
-    *(
-        f"docs/{name}.md"
-        for name in ("capture", "doctor", "explain", "operations", "proof", "publish", "queries", "redrive", "tables")
-    ),
-)
+RUN = [
+    "README.md", "docs/capture.md", "docs/doctor.md", "docs/explain.md", "docs/operations.md", "docs/proof.md",
+    "docs/publish.md", "docs/queries.md", "docs/redrive.md", "docs/sizing.md", "docs/tables.md",
+]  # fmt: skip
 USER_DOCUMENTS = [ROOT / name for name in RUN]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -188,10 +185,11 @@ def fill_shop(aws: AwsStandIn) -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_a_document_can_be_followed(name: str, folder: Path, aws: AwsStandIn) -> None:
-    fill_shop(aws)
+    if name != "docs/sizing.md":  # which needs no lake and no table
+        fill_shop(aws)
     if name == "docs/capture.md":
         aws.deliver()
-    if name != "README.md":
+    if name not in ("README.md", "docs/sizing.md"):
         prepare()
     if any("s3://my-bucket" in block.text for block in blocks_of(name) if block.language == "console"):
         put_on_s3(aws.client("s3"))

@@ -20,6 +20,7 @@ from tests.commands import dynalake
 
 MODULES = Path(__file__).parents[1] / "infra/modules"
 ROLES = (MODULES / "lake/roles.tf").read_text()
+POLICIES = (MODULES / "lake/policies.tf").read_text()
 TABLE_ROLES = (MODULES / "table/roles.tf").read_text()
 LAKE = "s3://lakes/lake"
 DATABASE = "shop"
@@ -97,6 +98,16 @@ def role(name: str) -> Callable[[tuple[str, str]], bool]:
     return may
 
 
+def analyst(call: tuple[str, str]) -> bool:
+    """Whether the policy `analyst` of policies.tf allows what is asked."""
+    action, what = call
+    if action.startswith("glue:"):
+        return action in actions("ReadsTheCatalog") and what == DATABASE
+    places = {name: json.loads(found) for name, found in re.findall(r"  (asked|named) = (\[.*?\])\n", POLICIES)}
+    where = {"s3:GetObject": places["asked"], "s3:ListBucket": places["named"]}
+    return any(fnmatchcase(what, f"lake/{place}") for place in where.get(action, []))
+
+
 def actions(sid: str) -> set[str]:
     found = re.search(rf'Sid += "{sid}".*?Action += \[(.*?)\]', ROLES, re.DOTALL)
     assert found is not None, sid
@@ -132,6 +143,12 @@ def test_jobs_ask_for_nothing_that_their_roles_refuse(aws: AwsStandIn, asked: As
             run(*command)
         done[job] = asked.take()
         assert [call for call in sorted(done[job]) if not role(job)(call)] == [], job
+
+    run("compact")  # what the backfill landed: else no past is known
+    asked.take()
+    for query in ("SELECT count(*) FROM orders", "SELECT count(*) FROM orders_as_of('2100-01-01')"):
+        run("sql", query)
+    assert [call for call in sorted(asked.take()) if not analyst(call)] == []
 
     assert ("glue:UpdateTable", DATABASE) in done["compaction"]
     assert not all(map(role("verify"), done["compaction"])), "what proves the tables may not write them"

@@ -55,7 +55,7 @@ def test_compact_and_refresh(lake: Lake) -> None:
     done = dynalake(lake.root, "compact", "Orders.v2", "--metrics", "--alone")
     assert (done.code, done.errors) == (0, "")
     line = measured(done.out, lake, "compact")
-    assert line["NewestChangeAge"] == pytest.approx(90, abs=30)
+    assert 90 <= line["NewestChangeAge"] < 180
     counts = {"Succeeded": 1, "Objects": 1, "Records": 4, "Changes": 2, "Duplicates": 1, "DeadLetters": 1}
     assert {name: line[name] for name in counts} == counts
     line = measured(dynalake(lake.root, "refresh", "orders_v2", "--metrics").out, lake, "refresh")

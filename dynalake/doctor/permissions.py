@@ -41,11 +41,11 @@ JOBS: Mapping[str, tuple[Need, ...]] = {
     ),
     "backfill": (
         Need("backfills", (_WRITE, _READ)), Need("table", _TABLE), Need("bucket", ("s3:ListBucket",)),
-        Need("settings", (_READ,)), Need("raw", (_WRITE,)),
+        Need("settings", (_READ,)), Need("raw of backfill", (_WRITE,)),
     ),
     "redrive": (
         Need("redrives", (_WRITE, _READ)), Need("bucket", ("s3:ListBucket",)), Need("settings", (_READ,)),
-        Need("dead letters", (_READ, _WRITE)), Need("raw", (_WRITE, _READ)),
+        Need("dead letters", (_READ, _WRITE)), Need("raw", (_READ,)), Need("raw of redrive", (_WRITE,)),
         Need("queue", ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")),
         Need("stream", ("kinesis:GetShardIterator", "kinesis:GetRecords")),
     ),
@@ -89,7 +89,8 @@ def resources_of(place: Place) -> dict[str, list[str]]:
         bucket = f"arn:{place.partition}:s3:::{place.bucket}"
         lake = f"{bucket}/{place.prefix}/" if place.prefix else f"{bucket}/"
         folders = {"raw": "raw", "warehouse": "warehouse", "dead letters": "dead_letters", "proofs": "proofs",
-                   "backfills": "backfills", "redrives": "redrives"}  # fmt: skip
+                   "backfills": "backfills", "redrives": "redrives", "raw of backfill": "raw/backfill",
+                   "raw of redrive": "raw/redrive"}  # fmt: skip
         found |= {kind: [f"{lake}{folder}/x"] for kind, folder in folders.items()}
         found |= {"bucket": [bucket], "settings": [f"{lake}lake.toml"]}
     if place.database:

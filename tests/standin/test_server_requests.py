@@ -156,12 +156,13 @@ def test_firehose_starts_at_latest_and_takes_what_producers_put(aws: AwsStandIn)
     assert len(objects(aws, "raw")) == 2  # with a buffer of no time, each record is an object
 
 
-def test_buffers_prefixes_and_forms(aws: AwsStandIn) -> None:
+@pytest.mark.parametrize("prefix", ["p/", "p/!{timestamp:yyyy/MM/dd/HH}/"])
+def test_buffers_prefixes_and_forms(aws: AwsStandIn, prefix: str) -> None:
     aws.clock.set(int(datetime(2030, 7, 15, 23, 59, 30, tzinfo=UTC).timestamp() * 1e6))
     make_table(aws.client("dynamodb"))
     aws.client("kinesis").create_stream(StreamName="orders", ShardCount=2)
     aws.client("s3").create_bucket(Bucket="raw")
-    firehose(aws, "plain", Prefix="p/", BufferingHints={"IntervalInSeconds": 60, "SizeInMBs": 1})
+    firehose(aws, "plain", Prefix=prefix, BufferingHints={"IntervalInSeconds": 60, "SizeInMBs": 1})
     newline = {"ParameterName": "Delimiter", "ParameterValue": "\\n"}
     processors = [{"Type": "AppendDelimiterToRecord", "Parameters": [newline]}]
     firehose(

@@ -25,15 +25,16 @@ locals {
         tell   = "executions of the pipe run out of time. They are tried again, then told to its dead-letter queue."
       }
       pipe-throttled = {
-        metric = "ExecutionThrottled"
-        tell   = "the pipe is throttled, by the account's quota of concurrent executions. It falls behind; the stream keeps 24 h."
+        metric  = "ExecutionThrottled"
+        minutes = var.thresholds.throttled_minutes
+        tell    = "the pipe is throttled, by the account's quota of concurrent executions. It falls behind; the stream keeps 24 h."
       }
     } :
     name => {
       when    = local.has_pipe
       metric  = { namespace = "AWS/EventBridge/Pipes", name = one.metric, dimensions = local.pipe, statistic = "Sum" }
       period  = 60
-      of      = [var.thresholds.failing_minutes, 15]
+      of      = [try(one.minutes, var.thresholds.failing_minutes), 15]
       compare = [local.at_least, 1]
       # A pipe that was switched off after its failures says nothing more: the alarm stays until one succeeds.
       missing = "ignore"

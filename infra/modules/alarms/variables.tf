@@ -66,6 +66,7 @@ variable "function_names" {
   description = "Names of the Lambda functions by what they are: consumer (behind the event source mapping), transform (of Firehose). Those that there are."
   type        = map(string)
   default     = {}
+  nullable    = false
 
   validation {
     condition     = length(setsubtract(keys(var.function_names), ["consumer", "transform"])) == 0
@@ -98,12 +99,14 @@ variable "queue_names" {
   description = "Names of dead-letter queues. One message in any of them is an alarm. Names must be known when planning: the argument `name` of a queue is."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "sink_queue_names" {
   description = "Names of the queues that sinks read from (surface pipe; output sink_queue_names of modules/fanout). Alarmed by the age of their oldest message."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "pipe_name" {
@@ -153,7 +156,8 @@ variable "thresholds" {
     concurrency              = optional(number, 800)
     sink_age_seconds         = optional(number, 86400)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.thresholds.iterator_age_seconds >= 60 && var.thresholds.iterator_age_seconds <= 43200

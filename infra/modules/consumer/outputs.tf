@@ -37,3 +37,8 @@ output "on_failure" {
   description = "Where batches go that are given up: queue or bucket."
   value       = var.on_failure
 }
+
+output "raw_prefix" {
+  description = "Where in the bucket records land, and the function may write."
+  value       = "${var.lake.prefix}/raw/stream=${var.stream_name}/"
+}

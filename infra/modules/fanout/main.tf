@@ -13,6 +13,7 @@ locals {
 
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
+  dns       = data.aws_partition.current.dns_suffix
   region    = data.aws_region.current.name
 
   table_arn = split("/stream/", var.table_stream_arn)[0]
@@ -26,7 +27,8 @@ resource "aws_cloudwatch_event_bus" "this" {
   description        = "Changes of ${local.table_arn} for sinks"
   kms_key_identifier = var.lake.kms_key_arn
 
-  # Where the key cannot be used, events would be gone otherwise.
+  # Events that the bus cannot encrypt or decrypt would be gone otherwise. (Where the key itself is off, the queue cannot take them
+  # either, and the whole lake stands still.)
   dead_letter_config {
     arn = aws_sqs_queue.undelivered.arn
   }

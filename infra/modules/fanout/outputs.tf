@@ -45,10 +45,13 @@ output "sinks" {
             Effect    = "Allow"
             Action    = ["kms:Decrypt"]
             Resource  = var.lake.kms_key_arn
-            Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+            Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns}" } }
           },
         ]
       })
     }
   }
+
+  # Events come into the queue from then on.
+  depends_on = [aws_cloudwatch_event_target.sink, aws_sqs_queue_policy.sink, aws_sqs_queue_policy.undelivered]
 }

@@ -4,7 +4,8 @@
 #   NAME-undelivered  events that EventBridge could not put into a sink's queue, or not encrypt; ERROR_CODE is among the attributes
 #   NAME-SINK-dead    events that the sink could not take in
 #
-# Only the redrive role reads dead letters.
+# Only the redrive role reads dead letters. Who sends is told by aws:SourceArn alone, as AWS' examples do it ("Using resource-based
+# policies for Amazon EventBridge"): the account is in it, and a condition that EventBridge does not fill in would refuse every event.
 
 locals {
   seconds_kept = 14 * 86400 # the most that SQS takes
@@ -91,10 +92,7 @@ resource "aws_sqs_queue_policy" "sink" {
         Principal = { Service = "events.amazonaws.com" }
         Action    = ["sqs:SendMessage"]
         Resource  = aws_sqs_queue.sink[each.key].arn
-        Condition = {
-          ArnEquals    = { "aws:SourceArn" = aws_cloudwatch_event_rule.sink[each.key].arn }
-          StringEquals = { "aws:SourceAccount" = local.account }
-        }
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.sink[each.key].arn } }
       },
     ]
   })
@@ -143,7 +141,6 @@ resource "aws_sqs_queue_policy" "undelivered" {
           ArnEquals = {
             "aws:SourceArn" = concat([aws_cloudwatch_event_bus.this.arn], [for rule in aws_cloudwatch_event_rule.sink : rule.arn])
           }
-          StringEquals = { "aws:SourceAccount" = local.account }
         }
       }],
     )

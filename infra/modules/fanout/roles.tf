@@ -57,7 +57,7 @@ resource "aws_iam_role_policy" "pipe" {
           Effect    = "Allow"
           Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
           Resource  = var.lake.kms_key_arn
-          Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+          Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns}" } }
         },
       ],
       [
@@ -66,7 +66,7 @@ resource "aws_iam_role_policy" "pipe" {
           Effect    = "Allow"
           Action    = ["kms:Decrypt"]
           Resource  = key
-          Condition = { StringEquals = { "kms:ViaService" = "dynamodb.${local.region}.amazonaws.com" } }
+          Condition = { StringEquals = { "kms:ViaService" = "dynamodb.${local.region}.${local.dns}" } }
         }
       ],
     )
@@ -106,7 +106,7 @@ resource "aws_iam_role_policy" "redrive" {
         Effect    = "Allow"
         Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = var.lake.kms_key_arn
-        Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+        Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns}" } }
       },
     ]
   })

@@ -96,6 +96,7 @@ variable "filter" {
   description = "JSON of pipe filters over the stream's record; a record that any of them takes passes, all others reach no sink. Empty lets all pass. It is cheaper than patterns, for what is filtered here is not paid for."
   type        = list(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = length(var.filter) <= 5 && alltrue([for one in var.filter : can(keys(jsondecode(one)))])
@@ -118,6 +119,7 @@ variable "record_age_seconds" {
   description = "How old a record may become before the pipe gives it up to its dead-letter queue. The queue gets only where in the stream it is, and the stream keeps 24 h: so the default, 12 h, leaves as long to read it there."
   type        = number
   default     = 43200
+  nullable    = false
 
   validation {
     condition     = var.record_age_seconds >= 60 && var.record_age_seconds <= 72000
@@ -129,6 +131,7 @@ variable "retries" {
   description = "How often a batch that the bus refused is tried again before it is given up. Without an end, one event that is too large would hold up its shard until the records behind it are lost too. Faults of AWS' own do not count (AWS: \"EventBridge Pipes error handling and troubleshooting\")."
   type        = number
   default     = 20
+  nullable    = false
 
   validation {
     condition     = var.retries >= 1 && var.retries <= 1000
@@ -140,4 +143,5 @@ variable "log_retention_days" {
   description = "How long the pipe's log of errors is kept, days, as CloudWatch takes them. There are no items in it."
   type        = number
   default     = 400
+  nullable    = false
 }

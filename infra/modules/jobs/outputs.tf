@@ -18,6 +18,11 @@ output "task_definition_arns" {
   value       = { for role, definition in aws_ecs_task_definition.this : role => definition.arn }
 }
 
+output "memory_mb" {
+  description = "What a job of each role may be told as --memory-mb, for aws ecs run-task."
+  value       = local.memory_mb
+}
+
 output "network_configuration" {
   description = "Where tasks run, as aws ecs run-task --network-configuration takes it."
   value = jsonencode({ awsvpcConfiguration = {

@@ -200,7 +200,7 @@ run "pipe" {
       "pipe-failed"             = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-partly-failed"      = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-silent"             = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
-      "pipe-throttled"          = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
+      "pipe-throttled"          = "10 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-timeout"            = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "queue-shop-orders-dead"  = "1 of 1 GreaterThanOrEqualToThreshold 1, ignore"
       "sink-shop-orders-search" = "3 of 3 GreaterThanOrEqualToThreshold 86400, ignore"

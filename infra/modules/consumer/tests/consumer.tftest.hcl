@@ -67,9 +67,8 @@ run "reads_all_of_the_stream_and_drops_nothing_silently" {
     condition     = output.function_name == "shop-orders-consumer" && module.function.handler == "ingest.handlers.stream_handler" && aws_lambda_event_source_mapping.this.function_name == "arn:aws:lambda:eu-central-1:111122223333:function:mock"
     error_message = "The consumer is what is called."
   }
-}
 
-run "keeps_what_was_given_up_for_who_redrives" {
+  # What was given up is kept for who redrives.
   assert {
     condition     = aws_sqs_queue.failures.name == "shop-orders-failures" && aws_sqs_queue.failures.message_retention_seconds == 1209600 && aws_sqs_queue.failures.visibility_timeout_seconds == 3600
     error_message = "Two weeks, and an hour for a redrive."
@@ -87,9 +86,8 @@ run "keeps_what_was_given_up_for_who_redrives" {
     }
     error_message = "The redrive role alone reads the queue."
   }
-}
 
-run "reads_one_kinesis_stream" {
+  # It may read one stream.
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.source.policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource, try(statement.Condition, null)]

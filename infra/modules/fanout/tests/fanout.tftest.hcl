@@ -76,7 +76,7 @@ run "pipe" {
   }
 
   assert {
-    condition     = one(one(one(aws_pipes_pipe.this.source_parameters).dynamodb_stream_parameters).dead_letter_config).arn == aws_sqs_queue.pipe.arn
+    condition     = one(one(aws_pipes_pipe.this.source_parameters).dynamodb_stream_parameters).dead_letter_config[*].arn == tolist([aws_sqs_queue.pipe.arn])
     error_message = "What is given up must be told to the pipe's dead-letter queue."
   }
 
@@ -101,7 +101,7 @@ run "pipe" {
   }
 
   assert {
-    condition     = aws_cloudwatch_event_bus.this.kms_key_identifier == var.lake.kms_key_arn && one(aws_cloudwatch_event_bus.this.dead_letter_config).arn == aws_sqs_queue.undelivered.arn
+    condition     = aws_cloudwatch_event_bus.this.kms_key_identifier == var.lake.kms_key_arn && aws_cloudwatch_event_bus.this.dead_letter_config[*].arn == tolist([aws_sqs_queue.undelivered.arn])
     error_message = "The bus must be encrypted with the lake's key, and keep what it cannot encrypt."
   }
 
@@ -133,7 +133,7 @@ run "sinks" {
   }
 
   assert {
-    condition     = one(aws_cloudwatch_event_target.sink["search"].dead_letter_config).arn == aws_sqs_queue.undelivered.arn
+    condition     = aws_cloudwatch_event_target.sink["search"].dead_letter_config[*].arn == tolist([aws_sqs_queue.undelivered.arn])
     error_message = "What EventBridge cannot deliver must be kept."
   }
 
@@ -151,7 +151,7 @@ run "sinks" {
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.sink["search"].redrive_policy) == { deadLetterTargetArn = aws_sqs_queue.dead["search"].arn, maxReceiveCount = 5 }
+    condition     = try(jsondecode(aws_sqs_queue.sink["search"].redrive_policy), null) == { deadLetterTargetArn = aws_sqs_queue.dead["search"].arn, maxReceiveCount = 5 }
     error_message = "What a sink cannot take in must go to its dead letters, after five attempts."
   }
 
@@ -174,10 +174,7 @@ run "queue_policies" {
       Principal = { Service = "events.amazonaws.com" }
       Action    = ["sqs:SendMessage"]
       Resource  = "arn:aws:sqs:eu-central-1:111122223333:shop-orders-search"
-      Condition = {
-        ArnEquals    = { "aws:SourceArn" = "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search" }
-        StringEquals = { "aws:SourceAccount" = "111122223333" }
-      }
+      Condition = { ArnEquals = { "aws:SourceArn" = "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search" } }
     }]
     error_message = "Only the sink's own rule may send to its queue."
   }
@@ -193,7 +190,6 @@ run "queue_policies" {
         ArnEquals = { "aws:SourceArn" = [
           "arn:aws:events:eu-central-1:111122223333:event-bus/shop-orders", "arn:aws:events:eu-central-1:111122223333:rule/shop-orders/search",
         ] }
-        StringEquals = { "aws:SourceAccount" = "111122223333" }
       }
     }]
     error_message = "Only the table's rules and bus may send to the queue of undelivered events."
@@ -295,7 +291,7 @@ run "choices" {
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.sink["search"].redrive_policy).maxReceiveCount == 8 && aws_sqs_queue.sink["search"].visibility_timeout_seconds == 900 && length(aws_sqs_queue.sink) == 2 && length(aws_sqs_queue.dead) == 2
+    condition     = try(jsondecode(aws_sqs_queue.sink["search"].redrive_policy).maxReceiveCount, 0) == 8 && aws_sqs_queue.sink["search"].visibility_timeout_seconds == 900 && length(aws_sqs_queue.sink) == 2 && length(aws_sqs_queue.dead) == 2
     error_message = "Each sink has its queue and its dead letters, as it was told."
   }
 
@@ -305,7 +301,7 @@ run "choices" {
   }
 
   assert {
-    condition = [for one in jsondecode(aws_iam_role_policy.pipe.policy).Statement : [one.Action, one.Resource, one.Condition] if one.Sid == "DecryptTheStream"] == [[
+    condition = [for one in jsondecode(aws_iam_role_policy.pipe.policy).Statement : [one.Action, one.Resource, try(one.Condition, null)] if one.Sid == "DecryptTheStream"] == [[
       ["kms:Decrypt"], var.table_kms_key_arn, { StringEquals = { "kms:ViaService" = "dynamodb.eu-central-1.amazonaws.com" } },
     ]]
     error_message = "The pipe must be able to read a table that has a key of its own."

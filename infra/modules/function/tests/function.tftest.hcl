@@ -52,19 +52,8 @@ run "runs_the_package_on_what_it_was_built_for" {
     condition     = aws_lambda_function.this.reserved_concurrent_executions == -1
     error_message = "Without a share of its own it is not throttled below the account's limit."
   }
-}
 
-run "runs_on_arm" {
-  variables {
-    package = "tests/packages/capture-python3.12-arm64.zip"
-  }
-  assert {
-    condition     = aws_lambda_function.this.runtime == "python3.12" && one(aws_lambda_function.this.architectures) == "arm64"
-    error_message = "Runtime and architecture are those in the package's name."
-  }
-}
-
-run "keeps_logs_in_its_own_encrypted_group" {
+  # Its logs are its own, and encrypted.
   assert {
     condition     = aws_cloudwatch_log_group.this.name == "/aws/lambda/${aws_lambda_function.this.function_name}"
     error_message = "The group is the one that Lambda writes to."
@@ -73,9 +62,8 @@ run "keeps_logs_in_its_own_encrypted_group" {
     condition     = aws_cloudwatch_log_group.this.kms_key_id == var.lake.kms_key_arn && aws_cloudwatch_log_group.this.retention_in_days == 365
     error_message = "Logs are encrypted with the lake's key and kept for a year."
   }
-}
 
-run "may_land_and_nothing_more" {
+  # It may land, and nothing more.
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.this.policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource, try(statement.Condition, null)]
@@ -119,52 +107,27 @@ run "opens_the_secret_of_masks_and_no_other" {
   }
 }
 
-run "refuses_a_package_of_another_name" {
-  command = plan
+run "runs_on_arm" {
   variables {
-    package = "tests/packages/capture.zip"
+    package = "tests/packages/capture-python3.12-arm64.zip"
   }
-  expect_failures = [var.package]
+  assert {
+    condition     = aws_lambda_function.this.runtime == "python3.12" && one(aws_lambda_function.this.architectures) == "arm64"
+    error_message = "Runtime and architecture are those in the package's name."
+  }
 }
 
-run "refuses_to_be_stopped" {
+run "refuses_what_cannot_run" {
   command = plan
   variables {
+    role                 = "a-function-whose-name-is-longer-than-that-of-a-role-may-be"
+    handler              = "ingest.handlers.handler"
+    package              = "tests/packages/capture.zip"
     reserved_concurrency = 0
+    timeout_seconds      = 60
+    memory_mb            = 128
   }
-  expect_failures = [var.reserved_concurrency]
-}
-
-run "refuses_too_little_time" {
-  command = plan
-  variables {
-    timeout_seconds = 60
-  }
-  expect_failures = [var.timeout_seconds]
-}
-
-run "refuses_too_little_memory" {
-  command = plan
-  variables {
-    memory_mb = 128
-  }
-  expect_failures = [var.memory_mb]
-}
-
-run "refuses_another_handler" {
-  command = plan
-  variables {
-    handler = "ingest.handlers.handler"
-  }
-  expect_failures = [var.handler]
-}
-
-run "refuses_a_name_that_is_too_long" {
-  command = plan
-  variables {
-    name = "a-table-with-a-name-that-is-longer-than-a-role-may-have-one"
-  }
-  expect_failures = [var.role]
+  expect_failures = [var.role, var.handler, var.package, var.reserved_concurrency, var.timeout_seconds, var.memory_mb]
 }
 
 run "refuses_dots" {

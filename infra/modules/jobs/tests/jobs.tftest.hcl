@@ -1,23 +1,28 @@
 mock_provider "aws" {
-  source = "../../mocks"
+  source          = "../../mocks"
+  override_during = plan
 }
 
 # Told apart, where the mock would answer all alike.
 override_resource {
-  target = aws_ecs_task_definition.this["compaction"]
-  values = { arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-compaction:7" }
+  target          = aws_ecs_task_definition.this["compaction"]
+  values          = { arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-compaction:7" }
+  override_during = plan
 }
 override_resource {
-  target = aws_ecs_task_definition.this["verify"]
-  values = { arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-verify:7" }
+  target          = aws_ecs_task_definition.this["verify"]
+  values          = { arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-verify:7" }
+  override_during = plan
 }
 override_resource {
-  target = aws_iam_role.execution
-  values = { arn = "arn:aws:iam::111122223333:role/shop-jobs-execution" }
+  target          = aws_iam_role.execution
+  values          = { arn = "arn:aws:iam::111122223333:role/shop-jobs-execution" }
+  override_during = plan
 }
 override_resource {
-  target = aws_iam_role.scheduler
-  values = { arn = "arn:aws:iam::111122223333:role/shop-jobs-scheduler" }
+  target          = aws_iam_role.scheduler
+  values          = { arn = "arn:aws:iam::111122223333:role/shop-jobs-scheduler" }
+  override_during = plan
 }
 
 variables {
@@ -40,7 +45,10 @@ variables {
   network   = { subnet_ids = ["subnet-1", "subnet-2"], security_group_ids = ["sg-1"] }
 }
 
-run "image" {
+run "as_given" {
+  command = plan
+
+  # Image.
   assert {
     condition     = aws_ecr_repository.this.image_tag_mutability == "IMMUTABLE"
     error_message = "what runs must not change by a push"
@@ -57,16 +65,14 @@ run "image" {
     condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.this.policy).rules : rule.selection.tagStatus] == ["untagged"]
     error_message = "an image with a tag may be what a definition runs"
   }
-}
 
-run "log" {
+  # Log.
   assert {
     condition     = aws_cloudwatch_log_group.this.kms_key_id == var.lake.kms_key_arn && aws_cloudwatch_log_group.this.retention_in_days == 365
     error_message = "the log is encrypted, and kept a year"
   }
-}
 
-run "tasks" {
+  # Tasks.
   assert {
     condition     = { for role, task in aws_ecs_task_definition.this : role => task.task_role_arn } == { for role in ["compaction", "verify", "backfill", "redrive"] : role => "arn:aws:iam::111122223333:role/shop-${role}" }
     error_message = "each role has a definition, with its own rights and no others"
@@ -121,14 +127,121 @@ run "tasks" {
     condition     = alltrue([for task in aws_ecs_task_definition.this : alltrue([for container in jsondecode(task.container_definitions) : container.linuxParameters.initProcessEnabled == true])])
     error_message = "a stop must reach the job"
   }
+
+  # Alarms.
+  assert {
+    condition = {
+      for name, one in aws_cloudwatch_metric_alarm.this : name => one.metric_name == null ? join("; ", sort(concat(
+        [for query in one.metric_query : "= ${query.expression}" if query.return_data],
+        flatten([for query in one.metric_query : [for metric in query.metric : "${query.id}: ${metric.namespace} ${metric.metric_name} ${jsonencode(metric.dimensions)} ${metric.stat} ${metric.period}"]]),
+      ))) : "${one.namespace} ${one.metric_name} ${jsonencode(one.dimensions)} ${one.statistic} ${one.period}"
+      } == {
+      orders-compact-not-run      = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 300"
+      orders-refresh-not-run      = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"refresh\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
+      orders-verify-not-run       = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
+      orders-compact-failed       = "dynalake Failed {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
+      orders-refresh-failed       = "dynalake Failed {\"Job\":\"refresh\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
+      orders-verify-failed        = "dynalake Failed {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
+      orders-compact-dead-letters = "dynalake DeadLetters {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 300"
+      orders-verify-differing     = "dynalake Differing {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Maximum 300"
+      orders-verify-unproven      = "dynalake Unproven {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Maximum 300"
+      orders-compact-behind       = "= IF(FILL(written, 0) > 0, age, 0); age: dynalake NewestChangeAge {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Minimum 3600; written: AWS/DynamoDB ConsumedWriteCapacityUnits {\"TableName\":\"Orders.v2\"} Sum 3600"
+      starts-refused              = "AWS/Scheduler TargetErrorCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 900"
+      starts-dropped              = "AWS/Scheduler InvocationDroppedCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 300"
+      starts-untold               = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 300"
+      not-started                 = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"shop-jobs-not-started\"} Maximum 300"
+    }
+    error_message = "what is watched, under the very names that jobs and AWS give it"
+  }
+  assert {
+    condition = {
+      for name, one in aws_cloudwatch_metric_alarm.this : name => "${one.comparison_operator} ${one.threshold}, ${one.datapoints_to_alarm} of ${one.evaluation_periods}, ${one.treat_missing_data}"
+      } == {
+      orders-compact-not-run      = "LessThanThreshold 1, 12 of 12, breaching"
+      orders-refresh-not-run      = "LessThanThreshold 1, 30 of 30, breaching"
+      orders-verify-not-run       = "LessThanThreshold 1, 30 of 30, breaching"
+      orders-compact-failed       = "GreaterThanOrEqualToThreshold 2, 1 of 1, notBreaching"
+      orders-refresh-failed       = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+      orders-verify-failed        = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+      orders-compact-dead-letters = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+      orders-verify-differing     = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
+      orders-verify-unproven      = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
+      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, notBreaching"
+      starts-refused              = "GreaterThanOrEqualToThreshold 3, 1 of 1, notBreaching"
+      starts-dropped              = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+      starts-untold               = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+      not-started                 = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
+    }
+    error_message = "when it is told, and what silence means"
+  }
+  assert {
+    condition     = alltrue([for one in aws_cloudwatch_metric_alarm.this : one.alarm_actions == toset([var.lake.alarm_topic_arn]) && one.ok_actions == toset([var.lake.alarm_topic_arn]) && one.actions_enabled])
+    error_message = "every alarm is told, and its end"
+  }
+  assert {
+    condition     = alltrue([for one in aws_cloudwatch_metric_alarm.this : length(one.alarm_description) <= 1024])
+    error_message = "CloudWatch takes 1024 characters of description"
+  }
+
+  # Rights.
+  assert {
+    condition     = jsondecode(aws_iam_role.scheduler.assume_role_policy).Statement[0].Principal == { Service = "scheduler.amazonaws.com" } && jsondecode(aws_iam_role.scheduler.assume_role_policy).Statement[0].Condition == { StringEquals = { "aws:SourceAccount" = "111122223333", "aws:SourceArn" = aws_scheduler_schedule_group.this.arn } }
+    error_message = "the scheduler takes its role for schedules of this group alone"
+  }
+  assert {
+    condition     = jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Principal == { Service = "ecs-tasks.amazonaws.com" } && jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Condition == { StringEquals = { "aws:SourceAccount" = "111122223333" }, ArnLike = { "aws:SourceArn" = "arn:aws:ecs:eu-central-1:111122223333:*" } }
+    error_message = "ECS takes its role for tasks of this account alone"
+  }
+  assert {
+    condition = { for one in jsondecode(aws_iam_role_policy.scheduler.policy).Statement : one.Sid => jsonencode([one.Effect, one.Action, one.Resource, try(one.Condition, null)]) } == {
+      StartTasks = jsonencode(["Allow", "ecs:RunTask", [
+        "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-compaction:*", "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-verify:*",
+      ], { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.this.arn } }])
+      GiveTasksTheirRoles = jsonencode(["Allow", "iam:PassRole", [
+        "arn:aws:iam::111122223333:role/shop-compaction", "arn:aws:iam::111122223333:role/shop-verify", "arn:aws:iam::111122223333:role/shop-jobs-execution",
+      ], { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }])
+      TellOfStartsGivenUp = jsonencode(["Allow", "sqs:SendMessage", aws_sqs_queue.not_started.arn, null])
+      EncryptWhatIsTold   = jsonencode(["Allow", ["kms:Decrypt", "kms:GenerateDataKey"], var.lake.kms_key_arn, { StringEquals = { "kms:ViaService" = "sqs.eu-central-1.amazonaws.com" } }])
+    }
+    error_message = "the scheduler starts the scheduled jobs, and gives their roles to tasks: no others, and to nobody else"
+  }
+  assert {
+    condition = { for one in jsondecode(aws_iam_role_policy.execution.policy).Statement : one.Sid => jsonencode([one.Effect, one.Action, one.Resource]) } == {
+      LogInToRegistry = jsonencode(["Allow", "ecr:GetAuthorizationToken", "*"])
+      FetchImage      = jsonencode(["Allow", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], aws_ecr_repository.this.arn])
+      WriteLog        = jsonencode(["Allow", ["logs:CreateLogStream", "logs:PutLogEvents"], "${aws_cloudwatch_log_group.this.arn}:*"])
+    }
+    error_message = "ECS fetches this image and writes this log"
+  }
+
+  # Outputs.
+  assert {
+    condition     = keys(output.task_definition_arns) == ["backfill", "compaction", "redrive", "verify"] && output.cluster_name == "shop-jobs" && output.container_name == "dynalake" && output.log_group_name == "/dynalake/shop/jobs" && output.schedule_group_name == "shop-jobs"
+    error_message = "what a person needs to run a job by hand"
+  }
+  assert {
+    condition     = output.memory_mb == { compaction = 6144, verify = 6144, backfill = 4608, redrive = 3072 }
+    error_message = "three quarters of a task's memory"
+  }
+  assert {
+    condition     = jsondecode(output.network_configuration).awsvpcConfiguration == { subnets = ["subnet-1", "subnet-2"], securityGroups = ["sg-1"], assignPublicIp = "DISABLED" }
+    error_message = "the network as aws ecs run-task takes it"
+  }
+  assert {
+    condition     = length(output.alarm_names) == 14 && contains(output.alarm_names, "shop-jobs-orders-compact-not-run")
+    error_message = "all alarms are told of"
+  }
 }
 
-run "schedules" {
+run "other_tables_and_sizes" {
+  command = plan
+
   variables {
     tables = {
       orders = { table_name = "Orders.v2" }
       events = {
         table_name = "events"
+        watch_age  = false
         compact    = { schedule = "rate(5 minutes)", arguments = ["--raw", "s3://shop-raw/events/"] }
         refresh    = { enabled = false }
         verify     = { schedule = "cron(0 5 ? * SUN *)", arguments = ["--sample", "1%"], silent_hours = 168 }
@@ -189,10 +302,10 @@ run "schedules" {
   }
   assert {
     condition = [for name in keys(aws_cloudwatch_metric_alarm.this) : name if startswith(name, "events-")] == [
-      "events-compact-behind", "events-compact-dead-letters", "events-compact-failed", "events-compact-not-run",
+      "events-compact-dead-letters", "events-compact-failed", "events-compact-not-run",
       "events-verify-differing", "events-verify-failed", "events-verify-not-run", "events-verify-unproven",
     ]
-    error_message = "what is not scheduled is not watched"
+    error_message = "what is not scheduled is not watched, nor the age of a table whose writes change nothing"
   }
   assert {
     condition     = "${aws_cloudwatch_metric_alarm.this["events-verify-not-run"].evaluation_periods} of ${one([for query in aws_cloudwatch_metric_alarm.this["events-verify-not-run"].metric_query : query.metric[0].period if length(query.metric) > 0])}" == "168 of 3600"
@@ -200,195 +313,41 @@ run "schedules" {
   }
 }
 
-run "alarms" {
-  assert {
-    condition = {
-      for name, one in aws_cloudwatch_metric_alarm.this : name => one.metric_name == null ? join("; ", sort(concat(
-        [for query in one.metric_query : "= ${query.expression}" if query.return_data],
-        flatten([for query in one.metric_query : [for metric in query.metric : "${query.id}: ${metric.namespace} ${metric.metric_name} ${jsonencode(metric.dimensions)} ${metric.stat} ${metric.period}"]]),
-      ))) : "${one.namespace} ${one.metric_name} ${jsonencode(one.dimensions)} ${one.statistic} ${one.period}"
-      } == {
-      orders-compact-not-run      = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 300"
-      orders-refresh-not-run      = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"refresh\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
-      orders-verify-not-run       = "= FILL(succeeded, 0); succeeded: dynalake Succeeded {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
-      orders-compact-failed       = "dynalake Failed {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
-      orders-refresh-failed       = "dynalake Failed {\"Job\":\"refresh\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
-      orders-verify-failed        = "dynalake Failed {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 3600"
-      orders-compact-dead-letters = "dynalake DeadLetters {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Sum 300"
-      orders-verify-differing     = "dynalake Differing {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Maximum 300"
-      orders-verify-unproven      = "dynalake Unproven {\"Job\":\"verify\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Maximum 300"
-      orders-compact-behind       = "= IF(FILL(written, 0) > 0, age, 0); age: dynalake NewestChangeAge {\"Job\":\"compact\",\"Lake\":\"s3://shop-lake/lake\",\"Table\":\"Orders.v2\"} Minimum 3600; written: AWS/DynamoDB ConsumedWriteCapacityUnits {\"TableName\":\"Orders.v2\"} Sum 3600"
-      starts-refused              = "AWS/Scheduler TargetErrorCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 900"
-      starts-dropped              = "AWS/Scheduler InvocationDroppedCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 300"
-      starts-untold               = "AWS/Scheduler InvocationsFailedToBeSentToDeadLetterCount {\"ScheduleGroup\":\"shop-jobs\"} Sum 300"
-      not-started                 = "AWS/SQS ApproximateNumberOfMessagesVisible {\"QueueName\":\"shop-jobs-not-started\"} Maximum 300"
-    }
-    error_message = "what is watched, under the very names that jobs and AWS give it"
-  }
-  assert {
-    condition = {
-      for name, one in aws_cloudwatch_metric_alarm.this : name => "${one.comparison_operator} ${one.threshold}, ${one.datapoints_to_alarm} of ${one.evaluation_periods}, ${one.treat_missing_data}"
-      } == {
-      orders-compact-not-run      = "LessThanThreshold 1, 12 of 12, breaching"
-      orders-refresh-not-run      = "LessThanThreshold 1, 30 of 30, breaching"
-      orders-verify-not-run       = "LessThanThreshold 1, 30 of 30, breaching"
-      orders-compact-failed       = "GreaterThanOrEqualToThreshold 2, 1 of 1, notBreaching"
-      orders-refresh-failed       = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-      orders-verify-failed        = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-      orders-compact-dead-letters = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-      orders-verify-differing     = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
-      orders-verify-unproven      = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
-      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, notBreaching"
-      starts-refused              = "GreaterThanOrEqualToThreshold 3, 1 of 1, notBreaching"
-      starts-dropped              = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-      starts-untold               = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-      not-started                 = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
-    }
-    error_message = "when it is told, and what silence means"
-  }
-  assert {
-    condition     = alltrue([for one in aws_cloudwatch_metric_alarm.this : one.alarm_actions == toset([var.lake.alarm_topic_arn]) && one.ok_actions == toset([var.lake.alarm_topic_arn]) && one.actions_enabled])
-    error_message = "every alarm is told, and its end"
-  }
-  assert {
-    condition     = alltrue([for one in aws_cloudwatch_metric_alarm.this : length(one.alarm_description) <= 1024])
-    error_message = "CloudWatch takes 1024 characters of description"
-  }
-}
-
-run "a_table_whose_writes_change_nothing" {
-  variables {
-    tables = { orders = { table_name = "Orders.v2", watch_age = false } }
-  }
-  assert {
-    condition     = !contains(keys(aws_cloudwatch_metric_alarm.this), "orders-compact-behind") && contains(keys(aws_cloudwatch_metric_alarm.this), "orders-compact-not-run")
-    error_message = "its age is not watched, its job is"
-  }
-}
-
-run "rights" {
-  assert {
-    condition     = jsondecode(aws_iam_role.scheduler.assume_role_policy).Statement[0].Principal == { Service = "scheduler.amazonaws.com" } && jsondecode(aws_iam_role.scheduler.assume_role_policy).Statement[0].Condition == { StringEquals = { "aws:SourceAccount" = "111122223333", "aws:SourceArn" = aws_scheduler_schedule_group.this.arn } }
-    error_message = "the scheduler takes its role for schedules of this group alone"
-  }
-  assert {
-    condition     = jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Principal == { Service = "ecs-tasks.amazonaws.com" } && jsondecode(aws_iam_role.execution.assume_role_policy).Statement[0].Condition == { StringEquals = { "aws:SourceAccount" = "111122223333" }, ArnLike = { "aws:SourceArn" = "arn:aws:ecs:eu-central-1:111122223333:*" } }
-    error_message = "ECS takes its role for tasks of this account alone"
-  }
-  assert {
-    condition = { for one in jsondecode(aws_iam_role_policy.scheduler.policy).Statement : one.Sid => jsonencode([one.Effect, one.Action, one.Resource, try(one.Condition, null)]) } == {
-      StartTasks = jsonencode(["Allow", "ecs:RunTask", [
-        "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-compaction:*", "arn:aws:ecs:eu-central-1:111122223333:task-definition/shop-jobs-verify:*",
-      ], { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.this.arn } }])
-      GiveTasksTheirRoles = jsonencode(["Allow", "iam:PassRole", [
-        "arn:aws:iam::111122223333:role/shop-compaction", "arn:aws:iam::111122223333:role/shop-verify", "arn:aws:iam::111122223333:role/shop-jobs-execution",
-      ], { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }])
-      TellOfStartsGivenUp = jsonencode(["Allow", "sqs:SendMessage", aws_sqs_queue.not_started.arn, null])
-      EncryptWhatIsTold   = jsonencode(["Allow", ["kms:Decrypt", "kms:GenerateDataKey"], var.lake.kms_key_arn, { StringEquals = { "kms:ViaService" = "sqs.eu-central-1.amazonaws.com" } }])
-    }
-    error_message = "the scheduler starts the scheduled jobs, and gives their roles to tasks: no others, and to nobody else"
-  }
-  assert {
-    condition = { for one in jsondecode(aws_iam_role_policy.execution.policy).Statement : one.Sid => jsonencode([one.Effect, one.Action, one.Resource]) } == {
-      LogInToRegistry = jsonencode(["Allow", "ecr:GetAuthorizationToken", "*"])
-      FetchImage      = jsonencode(["Allow", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], aws_ecr_repository.this.arn])
-      WriteLog        = jsonencode(["Allow", ["logs:CreateLogStream", "logs:PutLogEvents"], "${aws_cloudwatch_log_group.this.arn}:*"])
-    }
-    error_message = "ECS fetches this image and writes this log"
-  }
-}
-
-run "outputs" {
-  assert {
-    condition     = keys(output.task_definition_arns) == ["backfill", "compaction", "redrive", "verify"] && output.cluster_name == "shop-jobs" && output.container_name == "dynalake" && output.log_group_name == "/dynalake/shop/jobs" && output.schedule_group_name == "shop-jobs"
-    error_message = "what a person needs to run a job by hand"
-  }
-  assert {
-    condition     = jsondecode(output.network_configuration).awsvpcConfiguration == { subnets = ["subnet-1", "subnet-2"], securityGroups = ["sg-1"], assignPublicIp = "DISABLED" }
-    error_message = "the network as aws ecs run-task takes it"
-  }
-  assert {
-    condition     = length(output.alarm_names) == 14 && contains(output.alarm_names, "shop-jobs-orders-compact-not-run")
-    error_message = "all alarms are told of"
-  }
-}
-
-run "a_tag_that_moves" {
+# What is refused, each variable for one reason in each run.
+run "wrong" {
   command = plan
   variables {
-    image_tag = "latest"
+    image_tag  = "latest"
+    tasks      = { compaction = { cpu = 1024, memory_mb = 9216 } }
+    tables     = { orders = { table_name = "orders", verify = { silent_hours = 169 } } }
+    network    = { subnet_ids = ["subnet-1"], security_group_ids = [] }
+    thresholds = { newest_change_age_seconds = 600 }
   }
-  expect_failures = [var.image_tag]
+  expect_failures = [var.image_tag, var.tasks, var.tables, var.network, var.thresholds]
 }
 
-run "a_size_that_fargate_does_not_have" {
+run "wrong_otherwise" {
   command = plan
   variables {
-    tasks = { compaction = { cpu = 1024, memory_mb = 9216 } }
-  }
-  expect_failures = [var.tasks]
-}
-
-run "too_little_memory" {
-  command = plan
-  variables {
-    tasks = { redrive = { cpu = 256, memory_mb = 512 } }
-  }
-  expect_failures = [var.tasks]
-}
-
-run "no_scratch" {
-  command = plan
-  variables {
-    tasks = { verify = { scratch_gib = 20 } }
-  }
-  expect_failures = [var.tasks]
-}
-
-run "longer_than_alarms_look_back" {
-  command = plan
-  variables {
-    tables = { orders = { table_name = "orders", verify = { silent_hours = 169 } } }
-  }
-  expect_failures = [var.tables]
-}
-
-run "no_metrics" {
-  command = plan
-  variables {
+    tasks  = { redrive = { cpu = 256, memory_mb = 512 } }
     tables = { orders = { table_name = "orders", compact = { arguments = ["--json"] } } }
   }
-  expect_failures = [var.tables]
+  expect_failures = [var.tasks, var.tables]
 }
 
-run "an_arn_for_a_name" {
+run "wrong_in_a_third_way" {
   command = plan
   variables {
+    tasks  = { verify = { scratch_gib = 20 } }
     tables = { orders = { table_name = "arn:aws:dynamodb:eu-central-1:111122223333:table/orders" } }
   }
-  expect_failures = [var.tables]
+  expect_failures = [var.tasks, var.tables]
 }
 
-run "no_schedule" {
+run "wrong_in_a_fourth_way" {
   command = plan
   variables {
     tables = { orders = { table_name = "orders", compact = { schedule = "every ten minutes" } } }
   }
   expect_failures = [var.tables]
-}
-
-run "no_security_group" {
-  command = plan
-  variables {
-    network = { subnet_ids = ["subnet-1"], security_group_ids = [] }
-  }
-  expect_failures = [var.network]
-}
-
-run "a_limit_of_minutes" {
-  command = plan
-  variables {
-    thresholds = { newest_change_age_seconds = 600 }
-  }
-  expect_failures = [var.thresholds]
 }

@@ -25,7 +25,7 @@ variables {
   table_name = "orders"
 }
 
-run "keeps_and_encrypts_changes" {
+run "keeps_streams_and_delivers_changes" {
   assert {
     condition     = aws_kinesis_stream.this.name == "shop-orders" && aws_kinesis_stream.this.retention_period == 168
     error_message = "A week's retention: what is not read in it is lost to the consumer."
@@ -42,9 +42,8 @@ run "keeps_and_encrypts_changes" {
     condition     = contains(aws_kinesis_stream.this.shard_level_metrics, "IteratorAgeMilliseconds") && contains(aws_kinesis_stream.this.shard_level_metrics, "WriteProvisionedThroughputExceeded") && length(aws_kinesis_stream.this.shard_level_metrics) == 7
     error_message = "Metrics of each shard."
   }
-}
 
-run "streams_changes_by_the_microsecond" {
+  # Streaming.
   assert {
     condition     = aws_dynamodb_kinesis_streaming_destination.this.approximate_creation_date_time_precision == "MICROSECOND"
     error_message = "Times in microseconds: in milliseconds more changes of an item are of one instant."
@@ -53,9 +52,8 @@ run "streams_changes_by_the_microsecond" {
     condition     = aws_dynamodb_kinesis_streaming_destination.this.table_name == "orders" && aws_dynamodb_kinesis_streaming_destination.this.stream_arn == aws_kinesis_stream.this.arn
     error_message = "The table's changes go to this stream."
   }
-}
 
-run "delivers_records_as_compact_reads_them" {
+  # Firehose delivers what compact reads.
   assert {
     condition     = one(aws_kinesis_firehose_delivery_stream.this[0].kinesis_source_configuration).kinesis_stream_arn == aws_kinesis_stream.this.arn && aws_kinesis_firehose_delivery_stream.this[0].destination == "extended_s3"
     error_message = "Firehose reads this stream, into S3."
@@ -100,9 +98,8 @@ run "delivers_records_as_compact_reads_them" {
     condition     = aws_cloudwatch_log_group.firehose[0].name == "/aws/kinesisfirehose/shop-orders-raw" && aws_cloudwatch_log_stream.firehose[0].name == "DestinationDelivery" && aws_cloudwatch_log_group.firehose[0].kms_key_id == var.lake.kms_key_arn
     error_message = "The group and the stream of logs are there, with the lake's key."
   }
-}
 
-run "lets_firehose_deliver_and_nothing_more" {
+  # It may deliver, and nothing more.
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.firehose[0].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource, try(statement.Condition, null)]

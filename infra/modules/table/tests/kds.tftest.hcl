@@ -37,6 +37,10 @@ run "captures_by_kinesis_on_two_ways" {
     error_message = "What is given up after a day is told to the queue: the stream keeps it for a week."
   }
   assert {
+    condition     = module.consumer[0].raw_prefix == "lake/raw/stream=shop-shop-orders/"
+    error_message = "The function may write where records of this stream land: under its name."
+  }
+  assert {
     condition     = module.stream[0].retention_hours == 168
     error_message = "A week."
   }
@@ -56,9 +60,8 @@ run "captures_by_kinesis_on_two_ways" {
     ]
     error_message = "Every place of failures is named."
   }
-}
 
-run "lets_jobs_read_the_table_and_redrive_its_failures" {
+  # Jobs may read the table, and redrive its failures.
   assert {
     condition = [aws_iam_role_policy.backfill.role, [for statement in jsondecode(aws_iam_role_policy.backfill.policy).Statement : [statement.Action, statement.Resource]]] == [
       "shop-backfill", [[["dynamodb:BatchGetItem", "dynamodb:DescribeKinesisStreamingDestination", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:Scan"], [var.table_arn]]]
@@ -86,9 +89,8 @@ run "lets_jobs_read_the_table_and_redrive_its_failures" {
     }
     error_message = "Its queue, its stream, its failures, and nothing else's."
   }
-}
 
-run "watches_what_is_there" {
+  # What is there is watched.
   assert {
     condition = length(setsubtract([
       "iterator-age", "unreplicated-age", "failed-to-replicate", "firehose-freshness", "firehose-failed", "consumer-age",
@@ -142,7 +144,7 @@ run "refuses_another_surface_s_stream_and_sinks" {
   command = plan
   variables {
     table_stream_arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/shop.orders/stream/2026-01-01T00:00:00.000"
-    sinks            = { failures = {} }
+    sinks            = { search = {} }
     paths            = ["pipe"]
   }
   expect_failures = [var.table_stream_arn, var.sinks, var.paths]

@@ -39,12 +39,15 @@ run "captures_the_table_s_own_stream" {
     error_message = "What is given up after 12 hours is kept whole: the stream has it for 24."
   }
   assert {
+    condition     = module.consumer[0].raw_prefix == "lake/raw/stream=orders/"
+    error_message = "Records of a table's own stream land under the table's name."
+  }
+  assert {
     condition     = output.add_table == "dynalake --lake s3://shop-lake/lake add-table orders --from-dynamodb --surface streams"
     error_message = "The table is added as what it is captured as."
   }
-}
 
-run "lets_redrive_read_the_stream_and_decrypt" {
+  # redrive may read the stream, all may decrypt.
   assert {
     condition = {
       for statement in jsondecode(aws_iam_role_policy.redrive.policy).Statement : statement.Sid => [statement.Action, statement.Resource, try(statement.Condition, null)]
@@ -102,4 +105,13 @@ run "refuses_a_surface_without_its_stream" {
     table_stream_arn = null
   }
   expect_failures = [var.table_stream_arn]
+}
+
+run "refuses_a_sink_that_takes_the_queue_of_failures" {
+  command = plan
+  variables {
+    surface = "pipe"
+    sinks   = { failures = {} }
+  }
+  expect_failures = [var.sinks]
 }
