@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +159,18 @@ def _member(shape: Any, key: str) -> Any:
 
 
 def _client(service: str, region: str | None = None) -> Any:
+    """A client of the present session; making one takes longer than most requests."""
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session()
     try:
-        return boto3.client(_OTHER_NAMES.get(service, service), region_name=region)
+        return _made(boto3.DEFAULT_SESSION, _OTHER_NAMES.get(service, service), region)
     except Exception as fault:
         raise Usage(f"argument command: Invalid choice {service!r} ({fault})") from fault
+
+
+@lru_cache(maxsize=32)
+def _made(session: Any, service: str, region: str | None) -> Any:
+    return session.client(service, region_name=region)
 
 
 def _operation(client: Any, word: str) -> str:

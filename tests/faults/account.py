@@ -57,6 +57,7 @@ class Account:
         self.table_options = table_options
         self.rng = random.Random(7)
         self.read = dict[str, str]()  # through which sequence number the mapping has read each shard
+        self._clients = dict[str, Any]()
         self.retries_left = 1_000
         self.writes = 0
         self.at_terraform: list[Callable[[], None]] = []
@@ -65,7 +66,10 @@ class Account:
         self.build()
 
     def client(self, service: str) -> Any:
-        return self.aws.client(service)
+        """Made once: it takes longer than most requests."""
+        if service not in self._clients:
+            self._clients[service] = self.aws.client(service)
+        return self._clients[service]
 
     # As it is made
 

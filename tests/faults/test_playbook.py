@@ -27,11 +27,17 @@ pytestmark = pytest.mark.faults
 
 ENTRIES = {entry.heading: entry for entry in entries()}
 ONLY_CHECKED = {"A change was too large for the stream": {"kinesis update-max-record-size"}}
+# Left to `make faults`, as CI runs a share: what they try is tried by another entry too, but for a command or two.
+AT_LENGTH = {
+    "Streaming goes to another stream", "The stream is throttled", "The mapping is switched off",
+    "Messages come near their end", "Dead letters, wrong surface", "compact loses every commit",
+    "A job looks in the wrong Region", "A raw object was overwritten",
+}  # fmt: skip
 BEFORE_US = 60 * DAY_SECONDS * 1_000_000
 
 
 def test_each_entry_has_a_fault_and_each_fault_an_entry() -> None:
-    assert sorted(ENTRIES) == sorted(FAULTS)
+    assert sorted(ENTRIES) == sorted(FAULTS) and set(ENTRIES) >= AT_LENGTH
 
 
 @pytest.fixture
@@ -42,7 +48,9 @@ def aws_of_entry(request: pytest.FixtureRequest) -> Iterator[AwsStandIn]:
         yield found
 
 
-@pytest.mark.parametrize("heading", ENTRIES)
+@pytest.mark.parametrize(
+    "heading", [pytest.param(one, marks=pytest.mark.slow) if one in AT_LENGTH else one for one in ENTRIES]
+)
 def test_an_entry(heading: str, aws_of_entry: AwsStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     entry, fault, aws = ENTRIES[heading], FAULTS[heading], Aws()
     for name in ("COLUMNS", "FORCE_COLOR"):
