@@ -1,5 +1,6 @@
-# The roles of the jobs, as tasks of ECS. What they may do with the lake is said here; what they may do with a table,
-# its stream and its queue is attached by modules/table.
+# The roles of the jobs, as tasks of ECS. What they may do with the lake, and with queues and streams that bear its name,
+# is said here; what they may do with a table is attached by modules/table. All that is attached to a role may have
+# 10,240 characters (IAM and AWS STS quotas), so that what can be said once for all tables is.
 
 locals {
   # Of the lake each job reads all, and writes and deletes just what its code does (lake/layout.py).
@@ -25,7 +26,7 @@ locals {
     redrive = { # of the lake it deletes nothing: what was redriven is recorded
       writes  = ["raw/redrive/*", "dead_letters/*", "redrives/*", "masks.check"]
       deletes = []
-      reads   = []                       # modules/table names the failures of its functions and its Firehose
+      reads   = [for place in local.failures : trimsuffix(place, "/")]
       by      = ["s3", "sqs", "kinesis"] # the dead-letter queue, and the stream of what its messages name
     }
   }
@@ -121,6 +122,23 @@ locals {
     },
   ]
 
+  # Of all tables of the lake, by the names that modules/table gives. Of another lake whose name begins like this one's
+  # nothing is opened: its queues refuse everybody but its own role, and its streams are under its own key.
+  statements_of_failures = [
+    {
+      Sid      = "ReadsDeadLetters"
+      Effect   = "Allow"
+      Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
+      Resource = ["arn:${local.partition}:sqs:${local.region}:${local.account}:${var.name}-*-failures"]
+    },
+    {
+      Sid      = "ReadsWhatTheyName"
+      Effect   = "Allow"
+      Action   = ["kinesis:GetRecords", "kinesis:GetShardIterator"]
+      Resource = ["arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${var.name}-*"]
+    },
+  ]
+
   # Athena puts results, also that of a CREATE VIEW, with the rights of who asks.
   statements_of_results = [
     {
@@ -177,6 +195,7 @@ resource "aws_iam_role_policy" "job" {
     Statement = concat(
       local.statements_of_files[each.key],
       [for statement in concat(local.statements_of_tables, local.statements_of_results) : statement if each.key == "compaction"],
+      [for statement in local.statements_of_failures : statement if each.key == "redrive"],
     )
   })
 }

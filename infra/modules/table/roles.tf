@@ -1,13 +1,11 @@
-# What the lake's jobs may do with this table, its stream and its failures. What they may do with the lake is said there,
+# What the lake's jobs may do with this table. What they may do with the lake, and what of it bears its name, is said there,
 # the use of its key too.
 
-data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
   region             = data.aws_region.current.name
-  queues             = "arn:${data.aws_partition.current.partition}:sqs:${local.region}:${data.aws_caller_identity.current.account_id}"
   dead_letter_queues = concat(module.consumer[*].queue_name, flatten(module.fanout[*].dead_letter_queue_names))
   sinks              = merge(module.fanout[*].sinks...)
   # Where failures lie in the bucket: what Firehose could not deliver, and what the mapping gave up whole.
@@ -56,52 +54,20 @@ resource "aws_iam_role_policy" "verify" {
   })
 }
 
+# Of a native stream, which bears the table's name. What redrive may do with Kinesis, queues and failures is the same for
+# all tables: modules/lake and, for what feeds sinks, modules/fanout say it.
 resource "aws_iam_role_policy" "redrive" {
+  count = local.is_kds ? 0 : 1
+
   name = "table-${local.name}"
   role = var.lake.role_names["redrive"]
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat([for statement in [
-      {
-        Sid      = "Queues"
-        Effect   = "Allow"
-        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
-        Resource = [for name in local.dead_letter_queues : "${local.queues}:${name}"]
-      },
-      ] : statement if length(local.dead_letter_queues) > 0], [
-      {
-        Sid      = "Stream"
-        Effect   = "Allow"
-        Action   = [for action in ["GetRecords", "GetShardIterator"] : "${local.is_kds ? "kinesis" : "dynamodb"}:${action}"]
-        Resource = [local.stream_arn]
-      },
-      {
-        Sid      = "Failures"
-        Effect   = "Allow"
-        Action   = ["s3:GetObject"]
-        Resource = [for prefix in local.failure_prefixes : "${var.lake.bucket_arn}/${prefix}*"]
-      },
-      {
-        Sid       = "ListFailures"
-        Effect    = "Allow"
-        Action    = ["s3:ListBucket"]
-        Resource  = [var.lake.bucket_arn]
-        Condition = { StringLike = { "s3:prefix" = [for prefix in local.failure_prefixes : "${prefix}*"] } }
-      },
-      ], [for statement in [
-        {
-          # What a sink could not take in goes back to its queue, by SQS itself.
-          Sid      = "MoveBack"
-          Effect   = "Allow"
-          Action   = ["sqs:CancelMessageMoveTask", "sqs:GetQueueAttributes", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"]
-          Resource = [for sink in local.sinks : sink.dead_queue_arn]
-        },
-        {
-          Sid      = "ToSinks"
-          Effect   = "Allow"
-          Action   = ["sqs:SendMessage"]
-          Resource = [for sink in local.sinks : sink.queue_arn]
-        },
-    ] : statement if length(var.sinks) > 0], [for statement in local.statements_of_key : statement if !local.is_kds])
+    Statement = concat([{
+      Sid      = "Stream"
+      Effect   = "Allow"
+      Action   = ["dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+      Resource = [local.stream_arn]
+    }], local.statements_of_key)
   })
 }

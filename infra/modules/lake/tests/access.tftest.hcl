@@ -88,10 +88,12 @@ run "jobs_may_do_their_work_and_nothing_more" {
   assert {
     condition = alltrue([
       for name, role in aws_iam_role_policy.job : one([for statement in jsondecode(role.policy).Statement : statement.Resource if statement.Sid == "Reads"]) == concat(
-        ["arn:aws:s3:::mock-bucket/lake/*"], name == "backfill" ? ["arn:aws:s3:::mock-bucket/dynamodb-exports/*"] : []
+        ["arn:aws:s3:::mock-bucket/lake/*"],
+        name == "backfill" ? ["arn:aws:s3:::mock-bucket/dynamodb-exports/*"] : [],
+        name == "redrive" ? ["arn:aws:s3:::mock-bucket/firehose-errors/*", "arn:aws:s3:::mock-bucket/aws/lambda/*"] : [],
       )
     ])
-    error_message = "Jobs read the lake; a backfill exports too."
+    error_message = "Jobs read the lake; a backfill exports too, a redrive what failed."
   }
   assert {
     condition = alltrue([
@@ -101,7 +103,7 @@ run "jobs_may_do_their_work_and_nothing_more" {
         Action   = ["s3:ListBucket"]
         Resource = ["arn:aws:s3:::mock-bucket"]
         Condition = {
-          StringLike = { "s3:prefix" = concat(["lake/*"], name == "backfill" ? ["dynamodb-exports/*"] : []) }
+          StringLike = { "s3:prefix" = concat(["lake/*"], name == "backfill" ? ["dynamodb-exports/*"] : [], name == "redrive" ? ["firehose-errors/*", "aws/lambda/*"] : []) }
         }
       }
     ])
@@ -134,6 +136,24 @@ run "jobs_may_do_their_work_and_nothing_more" {
       redrive    = { StringEquals = { "kms:ViaService" = ["s3.eu-central-1.amazonaws.com", "sqs.eu-central-1.amazonaws.com", "kinesis.eu-central-1.amazonaws.com"] } }
     }
     error_message = "The key opens nothing that a job holds in its hands."
+  }
+  assert {
+    condition = {
+      for name, role in aws_iam_role_policy.job : name => [
+        for statement in jsondecode(role.policy).Statement : [statement.Action, statement.Resource] if anytrue([for action in statement.Action : can(regex("^(sqs|kinesis):", action))])
+      ]
+      } == {
+      compaction = [], verify = [], backfill = []
+      redrive = [
+        [["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"], ["arn:aws:sqs:eu-central-1:111122223333:shop-*-failures"]],
+        [["kinesis:GetRecords", "kinesis:GetShardIterator"], ["arn:aws:kinesis:eu-central-1:111122223333:stream/shop-*"]],
+      ]
+    }
+    error_message = "redrive alone reads the lake's dead-letter queues, and the streams of what they name."
+  }
+  assert {
+    condition     = alltrue([for role in aws_iam_role_policy.job : length(role.policy) <= 4096]) && alltrue([for name in ["verify", "backfill", "redrive"] : length(aws_iam_role_policy.job[name].policy) <= 2700])
+    error_message = "What a role may have is 10,240 characters: leave most of them to the tables."
   }
   assert {
     condition = alltrue([
