@@ -1,5 +1,7 @@
+# Nothing of these is applied: a stream, which may not be destroyed, could not be cleaned up.
 mock_provider "aws" {
-  source = "../../mocks"
+  source          = "../../mocks"
+  override_during = plan
 }
 
 variables {
@@ -28,6 +30,8 @@ variables {
 }
 
 run "captures_by_kinesis_on_two_ways" {
+  command = plan
+
   assert {
     condition     = output.stream_name == "shop-shop-orders" && output.firehose_name == "shop-shop-orders-raw" && output.function_names == { consumer = "shop-shop-orders-consumer" }
     error_message = "Firehose and the consumer both, named by the table's name without dots."
@@ -94,6 +98,8 @@ run "captures_by_kinesis_on_two_ways" {
 }
 
 run "masks_by_the_transformation" {
+  command = plan
+
   variables {
     secret_arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:masks-AbCdEf"
     transform  = true
@@ -105,6 +111,8 @@ run "masks_by_the_transformation" {
 }
 
 run "captures_by_firehose_alone" {
+  command = plan
+
   variables {
     paths   = ["firehose"]
     package = null
@@ -116,6 +124,8 @@ run "captures_by_firehose_alone" {
 }
 
 run "captures_by_the_consumer_alone" {
+  command = plan
+
   variables {
     paths = ["consumer"]
   }
