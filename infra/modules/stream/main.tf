@@ -31,8 +31,8 @@ resource "aws_kinesis_stream" "this" {
     stream_mode = var.stream_mode
   }
 
-  # With the stream goes what nobody has read yet, of up to a week. Another name, or another surface, is another module
-  # beside this one, which is taken out once all of its stream has landed: then this does not hold it.
+  # With the stream goes what nobody has read yet, of up to a week; another name would be another stream. Once all of it
+  # has landed, take the module out: then this does not hold it.
   lifecycle {
     prevent_destroy = true
   }

@@ -95,6 +95,10 @@ run "captures_by_kinesis_on_two_ways" {
     ], keys(output.alarm_names))) == 0 && output.dashboard_name != ""
     error_message = "Stream, Firehose, consumer and queue are watched, on a dashboard too."
   }
+  assert {
+    condition     = length(regexall("\n  record_age_seconds += one\\(module.consumer\\[\\*\\].record_age_seconds\\)\n", file("alarms.tf"))) == 1 && module.consumer[0].record_age_seconds == 86400
+    error_message = "The alarms know when records are given up: they refuse to come later than half of that."
+  }
 }
 
 run "masks_by_the_transformation" {
