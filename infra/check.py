@@ -45,7 +45,7 @@ EXAMPLE_TEST = """{
   "mock_provider": {"aws": {"source": "../../mocks", "override_during": "plan"}},
   "run": {"plans": {"command": "plan"}}
 }"""
-PROBE = '{"terraform": {"required_providers": {"aws": {"source": "hashicorp/aws", "version": "~> 5.80"}}}}'
+PROBE = '{"terraform": {"required_providers": {"aws": {"source": "hashicorp/aws", "version": "~> 5.100"}}}}'
 
 
 class Failed(Exception):

@@ -34,7 +34,7 @@ locals {
       compare = [local.below, 1]
       # Nothing was transformed because nothing was there.
       missing = "notBreaching"
-      tell    = "the transformation failed (ExecuteProcessing.Success). After three failures Firehose puts the whole batch, unmasked, under firehose-errors/, and no other metric tells of it. Look there; dynalake redrive --from brings it in."
+      tell    = "the transformation failed (ExecuteProcessing.Success). Firehose tries a batch again (transform_retries), then puts it whole, unmasked, under firehose-errors/, and no other metric tells of that. Look there; dynalake redrive --from brings it in."
     }
   }
 }

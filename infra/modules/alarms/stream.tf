@@ -3,6 +3,9 @@
 # DynamoDB's three metrics have the dimensions TableName and DelegatedOperation, and AWS does not say which values the latter
 # takes. So they are asked for by CloudWatch's SQL, which needs none ("Create a CloudWatch alarm based on a Metrics Insights
 # query"). An account may have 200 such alarms in a Region, so that some 60 tables fit until AWS raises it.
+#
+# An alarm on AWS/DynamoDB stays in its state while there is no data, whatever it says that missing data mean (PutMetricAlarm,
+# TreatMissingData): where nothing more is said, it stays raised after it is over, and cannot be raised a second time.
 
 locals {
   replication = {
@@ -50,7 +53,7 @@ locals {
       compare = [local.at_least, 1]
       # It is told when it happens, and then it is over.
       missing = "notBreaching"
-      tell    = "DynamoDB left out a change because its record is too large for the stream (FailedToReplicateRecordCount). It is gone for good. dynalake verify names the item, repair reads it again."
+      tell    = "DynamoDB left out a change because its record is too large for the stream (FailedToReplicateRecordCount). It is gone for good. dynalake verify names the item, repair reads it again. If this alarm stays raised after that, set it to OK (aws cloudwatch set-alarm-state): it cannot tell of the next one before."
     }
 
     put-throttled = {

@@ -95,6 +95,17 @@ variable "mapping_uuid" {
   }
 }
 
+variable "record_age_seconds" {
+  description = "How old a record may get before the consumer's mapping gives it up (output record_age_seconds of modules/consumer); null where there is no consumer."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.record_age_seconds == null ? true : var.thresholds.iterator_age_seconds * 2 <= var.record_age_seconds
+    error_message = "thresholds.iterator_age_seconds must be half of record_age_seconds at most: the alarm is to come while there is time to mend what holds records up, not when they are given up."
+  }
+}
+
 variable "queue_names" {
   description = "Names of dead-letter queues. One message in any of them is an alarm. Names must be known when planning: the argument `name` of a queue is."
   type        = list(string)

@@ -79,6 +79,7 @@ locals {
   })
 }
 
+# The use of the lake's key comes with the role. Keep this short: all that a role is given may have 10,240 characters.
 resource "aws_iam_role_policy" "redrive" {
   name = "${local.full_name}-fanout"
   role = var.lake.role_names["redrive"]
@@ -100,13 +101,6 @@ resource "aws_iam_role_policy" "redrive" {
         Effect   = "Allow"
         Action   = ["sqs:SendMessage"]
         Resource = [for name in sort(keys(var.sinks)) : aws_sqs_queue.sink[name].arn]
-      },
-      {
-        Sid       = "DecryptMessages"
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-        Resource  = var.lake.kms_key_arn
-        Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns}" } }
       },
     ]
   })

@@ -69,7 +69,7 @@ locals {
   # Prefixes whose objects are deleted after so many days. All of them lie beside the lake.
   expiring = merge(
     { "${local.results}/" = var.result_days, "${local.exports}/" = var.export_days },
-    { for place in local.failures : "${place}/" => var.failed_record_days if var.failed_record_days != null },
+    { for place in local.failures : place => var.failed_record_days if var.failed_record_days != null },
   )
 }
 

@@ -16,5 +16,5 @@ locals {
   # Beside the lake's prefix; Lambda's place for what failed is its own and cannot be chosen.
   results  = "athena-results"
   exports  = "dynamodb-exports"
-  failures = ["firehose-errors", "aws/lambda"]
+  failures = ["firehose-errors/", "aws/lambda/"]
 }

@@ -1,31 +1,32 @@
-# The roles of the jobs, as tasks of ECS. What they may do with the lake is said here; what they may do with a table,
-# its stream and its queue is attached by modules/table.
+# The roles of the jobs, as tasks of ECS. What they may do with the lake, and with queues and streams that bear its name,
+# is said here; what they may do with a table is attached by modules/table. All that is attached to a role may have
+# 10,240 characters (IAM and AWS STS quotas), so that what can be said once for all tables is.
 
 locals {
   # Of the lake each job reads all, and writes and deletes just what its code does (lake/layout.py).
   jobs = {
     compaction = { # compact, refresh, publish
       writes  = ["warehouse/*", "dead_letters/*", "locks/*", "masks.check", "views.sql", "views.spark.sql", "views.athena.json"]
-      deletes = ["warehouse/*"] # files of a commit that was lost to another job
-      reads   = []              # beside the lake
-      by      = ["s3"]          # services that may use the key for it
+      deletes = ["warehouse/*", "locks/*"] # files of a commit that was lost to another job; its lock
+      reads   = []                         # beside the lake
+      by      = ["s3"]                     # services that may use the key for it
     }
     verify = {
       writes  = ["proofs/*", "locks/*"]
-      deletes = []
+      deletes = ["locks/*"]
       reads   = []
       by      = ["s3"]
     }
     backfill = { # with --from-export and --prune
       writes  = ["raw/backfill/*", "raw/export/*", "raw/repair/*", "backfills/*", "exports/*", "locks/*", "masks.check"]
-      deletes = []
+      deletes = ["locks/*"]
       reads   = [local.exports]
       by      = ["s3"]
     }
     redrive = { # of the lake it deletes nothing: what was redriven is recorded
       writes  = ["raw/redrive/*", "dead_letters/*", "redrives/*", "masks.check"]
       deletes = []
-      reads   = local.failures           # of the functions and Firehoses of all tables
+      reads   = [for place in local.failures : trimsuffix(place, "/")]
       by      = ["s3", "sqs", "kinesis"] # the dead-letter queue, and the stream of what its messages name
     }
   }
@@ -71,13 +72,6 @@ locals {
         Resource = local.tables
       },
     ],
-    [for stream in ["${var.name}-*"] : {
-      # One statement for all tables, by the name of their streams: one a table would fill the role with nine tables.
-      Sid      = "ReadsStreams"
-      Effect   = "Allow"
-      Action   = ["kinesis:GetRecords", "kinesis:GetShardIterator"]
-      Resource = ["arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${stream}"]
-    } if name == "redrive"],
     [for places in [job.deletes] : {
       Sid      = "Deletes"
       Effect   = "Allow"
@@ -125,6 +119,23 @@ locals {
         "athena:DeletePreparedStatement",
       ]
       Resource = [aws_athena_workgroup.lake.arn]
+    },
+  ]
+
+  # Of all tables of the lake, by the names that modules/table gives. Of another lake whose name begins like this one's
+  # nothing is opened: its queues refuse everybody but its own role, and its streams are under its own key.
+  statements_of_failures = [
+    {
+      Sid      = "ReadsDeadLetters"
+      Effect   = "Allow"
+      Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
+      Resource = ["arn:${local.partition}:sqs:${local.region}:${local.account}:${var.name}-*-failures"]
+    },
+    {
+      Sid      = "ReadsWhatTheyName"
+      Effect   = "Allow"
+      Action   = ["kinesis:GetRecords", "kinesis:GetShardIterator"]
+      Resource = ["arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${var.name}-*"]
     },
   ]
 
@@ -184,6 +195,7 @@ resource "aws_iam_role_policy" "job" {
     Statement = concat(
       local.statements_of_files[each.key],
       [for statement in concat(local.statements_of_tables, local.statements_of_results) : statement if each.key == "compaction"],
+      [for statement in local.statements_of_failures : statement if each.key == "redrive"],
     )
   })
 }

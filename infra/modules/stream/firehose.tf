@@ -6,14 +6,18 @@ locals {
   # Outside of the lake: what is under raw/ is read by compact, and error objects are no change records.
   error_prefix = "firehose-errors/${var.table_name}/"
   log_stream   = "DestinationDelivery"
+  # What is as Firehose has it by itself is left out: the provider does not keep it, and would set it anew in each plan.
+  firehose_defaults = { NumberOfRetries = "3", BufferSizeInMBs = "1", BufferIntervalInSeconds = "60" }
   processors = concat(
     var.transform ? [{
       type = "Lambda"
       parameters = {
-        LambdaArn               = "${module.transform[0].arn}:$LATEST"
-        NumberOfRetries         = tostring(var.transform_retries)
-        BufferSizeInMBs         = tostring(var.transform_buffer_mb)
-        BufferIntervalInSeconds = tostring(var.transform_buffer_seconds)
+        for name, value in {
+          LambdaArn               = "${module.transform[0].arn}:$LATEST"
+          NumberOfRetries         = tostring(var.transform_retries)
+          BufferSizeInMBs         = tostring(var.transform_buffer_mb)
+          BufferIntervalInSeconds = tostring(var.transform_buffer_seconds)
+        } : name => value if lookup(local.firehose_defaults, name, "") != value
       }
     }] : [],
     [{ type = "AppendDelimiterToRecord", parameters = {} }],
@@ -66,11 +70,6 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
         }
       }
     }
-  }
-
-  # One that takes its place is made first, so that no change falls between the two. What both deliver is in the log once.
-  lifecycle {
-    create_before_destroy = true
   }
 
   depends_on = [aws_iam_role_policy.firehose]

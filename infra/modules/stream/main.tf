@@ -30,6 +30,12 @@ resource "aws_kinesis_stream" "this" {
   stream_mode_details {
     stream_mode = var.stream_mode
   }
+
+  # With the stream goes what nobody has read yet, of up to a week; another name would be another stream. Once all of it
+  # has landed, take the module out: then this does not hold it.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 # Streaming begins behind Firehose, which begins at the end of the stream: what came before it, it would not deliver.

@@ -54,7 +54,7 @@ variable "shards" {
 }
 
 variable "retention_hours" {
-  description = "How long the stream keeps a record: the time there is to mend what keeps records from landing. A week outlasts a long weekend and DynamoDB's own 168 hours; what a consumer gives up in between is read again from here by `redrive`. Less than 72 hours would not outlast a weekend."
+  description = "How long the stream keeps a record: the time there is to mend what keeps records from landing. A week outlasts a long weekend and DynamoDB's own 168 hours; what a consumer gives up in between is read again from here by `redrive`. Made shorter, it takes away at once what is older. Less than 72 hours would not outlast a weekend."
   type        = number
   default     = 168
   nullable    = false

@@ -7,10 +7,7 @@ output "redrive" {
   description = "The commands that bring in what failed, once its cause is mended."
   value = concat(
     [for url in module.consumer[*].queue_url : "dynalake --lake ${var.lake.uri} redrive --queue ${url}"],
-    [
-      for prefix in concat([for name in module.stream[*].error_prefix : name if local.has_firehose], module.consumer[*].failures_prefix) :
-      "dynalake --lake ${var.lake.uri} redrive --from s3://${var.lake.bucket}/${prefix}"
-    ],
+    [for prefix in local.failure_prefixes : "dynalake --lake ${var.lake.uri} redrive --from s3://${var.lake.bucket}/${prefix}"],
   )
 }
 

@@ -1,18 +1,18 @@
-# What the lake's jobs may do with this table, its stream and its failures. What they may do with the lake is said there,
+# What the lake's jobs may do with this table. What they may do with the lake, and what of it bears its name, is said there,
 # the use of its key too.
-#
-# IAM takes 10,240 characters of inline policies for a role, blanks not counted ("IAM and AWS STS quotas"). backfill gets
-# some 300 for a table, beside some 2,300 for the lake: that is enough for 25 tables a lake.
 
-data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
   region             = data.aws_region.current.name
-  queues             = "arn:${data.aws_partition.current.partition}:sqs:${local.region}:${data.aws_caller_identity.current.account_id}"
   dead_letter_queues = concat(module.consumer[*].queue_name, flatten(module.fanout[*].dead_letter_queue_names))
   sinks              = merge(module.fanout[*].sinks...)
+  # Where failures lie in the bucket: what Firehose could not deliver, and what the mapping gave up whole.
+  failure_prefixes = concat(
+    [for name in module.stream[*].error_prefix : name if local.has_firehose],
+    module.consumer[*].failures_prefix,
+  )
   # Of a table that is encrypted with a key of yours: for whom reads it, or its stream.
   statements_of_key = [for arn in var.table_kms_key_arn[*] : {
     Sid       = "TableKey"
@@ -54,39 +54,20 @@ resource "aws_iam_role_policy" "verify" {
   })
 }
 
+# Of a native stream, which bears the table's name. What redrive may do with Kinesis, queues and failures is the same for
+# all tables: modules/lake and, for what feeds sinks, modules/fanout say it.
 resource "aws_iam_role_policy" "redrive" {
+  count = local.is_kds ? 0 : 1
+
   name = "table-${local.name}"
   role = var.lake.role_names["redrive"]
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = concat([for statement in [
-      {
-        Sid      = "Queues"
-        Effect   = "Allow"
-        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"]
-        Resource = [for name in local.dead_letter_queues : "${local.queues}:${name}"]
-      },
-      ] : statement if length(local.dead_letter_queues) > 0], [for statement in [
-      {
-        Sid      = "Stream"
-        Effect   = "Allow"
-        Action   = ["dynamodb:GetRecords", "dynamodb:GetShardIterator"]
-        Resource = [local.stream_arn]
-      },
-      ] : statement if !local.is_kds], [for statement in [
-      {
-        # What a sink could not take in goes back to its queue, by SQS itself.
-        Sid      = "MoveBack"
-        Effect   = "Allow"
-        Action   = ["sqs:CancelMessageMoveTask", "sqs:GetQueueAttributes", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"]
-        Resource = [for sink in local.sinks : sink.dead_queue_arn]
-      },
-      {
-        Sid      = "ToSinks"
-        Effect   = "Allow"
-        Action   = ["sqs:SendMessage"]
-        Resource = [for sink in local.sinks : sink.queue_arn]
-      },
-    ] : statement if length(var.sinks) > 0], [for statement in local.statements_of_key : statement if !local.is_kds])
+    Statement = concat([{
+      Sid      = "Stream"
+      Effect   = "Allow"
+      Action   = ["dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+      Resource = [local.stream_arn]
+    }], local.statements_of_key)
   })
 }

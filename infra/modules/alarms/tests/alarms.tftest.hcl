@@ -72,11 +72,11 @@ run "kds" {
       for name, one in aws_cloudwatch_metric_alarm.this :
       name => "${one.datapoints_to_alarm} of ${one.evaluation_periods} ${one.comparison_operator} ${one.threshold}, ${one.treat_missing_data}"
       } == {
-      "capture-silent"         = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
+      "capture-silent"         = "2 of 2 GreaterThanOrEqualToThreshold 1, ignore"
       "consumer-age"           = "5 of 5 GreaterThanOrEqualToThreshold 3600000, notBreaching"
       "consumer-concurrency"   = "5 of 15 GreaterThanOrEqualToThreshold 800, notBreaching"
       "consumer-errors"        = "5 of 15 GreaterThanOrEqualToThreshold 1, notBreaching"
-      "consumer-silent"        = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
+      "consumer-silent"        = "2 of 2 GreaterThanOrEqualToThreshold 1, ignore"
       "consumer-throttled"     = "10 of 15 GreaterThanOrEqualToThreshold 1, notBreaching"
       "dead-letters"           = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
       "destination-failed"     = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
@@ -84,7 +84,7 @@ run "kds" {
       "failed-to-replicate"    = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
       "firehose-failed"        = "2 of 2 LessThanThreshold 1, notBreaching"
       "firehose-freshness"     = "2 of 2 GreaterThanOrEqualToThreshold 2700, notBreaching"
-      "firehose-silent"        = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
+      "firehose-silent"        = "2 of 2 GreaterThanOrEqualToThreshold 1, ignore"
       "firehose-transform"     = "1 of 1 LessThanThreshold 1, notBreaching"
       "given-up"               = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
       "iterator-age"           = "5 of 5 GreaterThanOrEqualToThreshold 3600000, breaching"
@@ -191,7 +191,7 @@ run "pipe" {
       "consumer-age"            = "5 of 5 GreaterThanOrEqualToThreshold 3600000, notBreaching"
       "consumer-concurrency"    = "5 of 15 GreaterThanOrEqualToThreshold 800, notBreaching"
       "consumer-errors"         = "5 of 15 GreaterThanOrEqualToThreshold 1, notBreaching"
-      "consumer-silent"         = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
+      "consumer-silent"         = "2 of 2 GreaterThanOrEqualToThreshold 1, ignore"
       "consumer-throttled"      = "10 of 15 GreaterThanOrEqualToThreshold 1, notBreaching"
       "dead-letters"            = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
       "destination-failed"      = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
@@ -199,7 +199,7 @@ run "pipe" {
       "given-up"                = "1 of 1 GreaterThanOrEqualToThreshold 1, notBreaching"
       "pipe-failed"             = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-partly-failed"      = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
-      "pipe-silent"             = "2 of 2 GreaterThanOrEqualToThreshold 1, notBreaching"
+      "pipe-silent"             = "2 of 2 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-throttled"          = "10 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "pipe-timeout"            = "5 of 15 GreaterThanOrEqualToThreshold 1, ignore"
       "queue-shop-orders-dead"  = "1 of 1 GreaterThanOrEqualToThreshold 1, ignore"
@@ -351,6 +351,18 @@ run "refuses_an_age_that_leaves_no_time" {
     thresholds     = { iterator_age_seconds = 86400 }
   }
   expect_failures = [var.thresholds]
+}
+
+run "refuses_to_tell_when_records_are_given_up" {
+  command = plan
+
+  variables {
+    surface            = "streams"
+    function_names     = { consumer = "shop-orders-consumer" }
+    mapping_uuid       = "11111111-2222-3333-4444-555555555555"
+    record_age_seconds = 3600
+  }
+  expect_failures = [var.record_age_seconds]
 }
 
 run "refuses_a_replication_age_that_leaves_no_time" {

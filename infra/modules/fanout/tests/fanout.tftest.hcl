@@ -253,7 +253,6 @@ run "rights" {
         "arn:aws:sqs:eu-central-1:111122223333:shop-orders-undelivered",
       ]
       GiveBackToSinks = ["arn:aws:sqs:eu-central-1:111122223333:shop-orders-search"]
-      DecryptMessages = var.lake.kms_key_arn
     }
     error_message = "The redrive role must be able to read the dead letters and to give a sink's back to it."
   }

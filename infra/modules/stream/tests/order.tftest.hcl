@@ -1,5 +1,7 @@
+# Nothing of these is applied: a stream, which may not be destroyed, could not be cleaned up.
 mock_provider "aws" {
-  source = "../../mocks"
+  source          = "../../mocks"
+  override_during = plan
 }
 
 variables {
@@ -27,9 +29,12 @@ variables {
 
 # An ARN that is empty stands for a Firehose that is not there: streaming looks at it, so it comes behind.
 run "enables_streaming_behind_firehose" {
+  command = plan
+
   override_resource {
-    target = aws_kinesis_firehose_delivery_stream.this
-    values = { arn = "" }
+    target          = aws_kinesis_firehose_delivery_stream.this
+    override_during = plan
+    values          = { arn = "" }
   }
   expect_failures = [aws_dynamodb_kinesis_streaming_destination.this]
 }
