@@ -24,7 +24,7 @@ def check_bucket(
         there = _OLD_NAMES.get(there, there)
         found = f"{bucket} in {there}" if location is not None else f"no bucket {bucket}"
         yield judged("bucket", "", location is not None and there == region, found,
-                     f"Set AWS_REGION to the bucket's; here it is {region}")  # fmt: skip
+                     f"Set AWS_DEFAULT_REGION to the bucket's; here it is {region}")  # fmt: skip
         if location is None:
             return
     if isinstance(versioning, Unread):

@@ -22,7 +22,7 @@ def check_table(
         yield unknown("table", name, described)
         return
     yield judged("table", name, described is not None, there if described else f"no table {there}",
-                 "Check the name, the account and the Region (AWS_PROFILE, AWS_REGION)")  # fmt: skip
+                 "Check the name, the account and the Region (AWS_PROFILE, AWS_DEFAULT_REGION)")  # fmt: skip
     if described is None:
         return
     yield judged(

@@ -82,6 +82,15 @@ variable "tables" {
   }
   validation {
     condition = alltrue(flatten([for table in values(var.tables) : [
+      for job in [table.compact, table.refresh, table.verify] : [
+        for rate in regexall("^rate\\(([0-9]+) (minute|hour|day)s?\\)$", job.schedule) :
+        job.silent_hours * 60 > tonumber(rate[0]) * { minute = 1, hour = 60, day = 1440 }[rate[1]]
+      ] if job.enabled
+    ]]))
+    error_message = "silent_hours must be longer than from one start to the next, or the alarm \"has not run\" is raised by every wait."
+  }
+  validation {
+    condition = alltrue(flatten([for table in values(var.tables) : [
       for job in [table.compact, table.refresh, table.verify] : !contains(job.arguments, "--json")
     ]]))
     error_message = "--json does not go with --metrics, and without metrics there are no alarms."
