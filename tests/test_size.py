@@ -272,7 +272,7 @@ def test_another_file_of_prices(tmp_path: Path) -> None:
 
 
 def test_a_plan_is_told_with_what_it_is_made_of() -> None:
-    found = dynalake("none", "size", "--writes-per-second", "500", "--items", "20000000")
+    found = dynalake("none", "size", "--writes-per-second", "500", "--items", "20000000", "--transform")
     assert found.code == 0 and found.errors == ""
     for word in (
         "6 ",
@@ -280,11 +280,13 @@ def test_a_plan_is_told_with_what_it_is_made_of() -> None:
         "128 MB, 300 s",
         "or 949 records",
         "every 5 min",
+        "170,414 invocations a day",
+        "5,000,000 read units",
         "us-east-1",
         "(not confirmed)",
     ):
         assert word in found.out, word
-    assert f"{total(Load(500, 1, 20_000_000)):,.2f}" in found.out and "e-05" not in found.out
+    assert f"{total(Load(500, 1, 20_000_000, transform=True)):,.2f}" in found.out and "e-05" not in found.out
 
 
 def test_json_says_all_of_it() -> None:

@@ -181,7 +181,8 @@ variable "thresholds" {
       failed                     runs that failed within an hour. compact: two, for the start ten minutes later mends what passes by itself;
                                  refresh and verify: one, as the next is a day away.
       dead_letters               records that a compact could not take in: one, as each may be a change that the log lacks.
-      differing                  items that a verify found to differ from the table: one, as this is what must never be. Stays until a verify finds none.
+      differing                  items that a verify found to differ from the table: one, as this is what must never be. Stays until a verify finds none, be it
+                                 that of a sample without those items: dynalake status and proofs/ have what each found.
       unproven                   items that changed all the while a verify looked: one. Run it again; what stays unproven is a difference in the making.
       newest_change_age_seconds  how old the newest change in the log may be while the table is written to: an hour, twice what Firehose (15 minutes),
                                  compact (10) and a task's start take together. 1800 to 43200. Of a table at rest nothing is said.

@@ -166,7 +166,7 @@ run "as_given" {
       orders-compact-dead-letters = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
       orders-verify-differing     = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
       orders-verify-unproven      = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
-      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, notBreaching"
+      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, ignore"
       starts-refused              = "GreaterThanOrEqualToThreshold 3, 1 of 1, notBreaching"
       starts-dropped              = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
       starts-untold               = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
