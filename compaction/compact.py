@@ -45,6 +45,8 @@ LISTED_ROWS = 10_000
 
 Progress = Callable[[int, int], None]
 """Told the bytes of raw objects done and in all."""
+OnBatch = Callable[["CompactReport"], None]
+"""Told what the run has taken in so far, when a batch is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,20 @@ def compact(
     raw_uri: str | None = None,
     reread: bool = False,
     progress: Progress | None = None,
+    on_batch: OnBatch | None = None,
 ) -> CompactReport:
     """Takes every raw object that the ledger does not know into the table's change log.
 
     `raw_uri` is another place than the lake's `raw/`; `reread` ignores the ledger. Raises LakeError; what
-    was committed before stays, and a second run goes on from there.
+    was committed before stays, `on_batch` has been told of it, and a second run goes on from there.
     """
     con = connect_engine(settings.memory_mb, settings.threads, extensions=())
     con.execute(f"SET partitioned_write_flush_threshold = {ROW_GROUP_ROWS}")
     try:
         job = _Job(lake, table, settings, open_catalog(lake), con)
-        return job.run(_absolute(raw_uri or lake.raw), reread, progress or (lambda done, total: None))
+        return job.run(
+            _absolute(raw_uri or lake.raw), reread, progress or (lambda done, total: None), on_batch or (lambda _: None)
+        )
     finally:
         con.close()
 
@@ -113,7 +118,7 @@ class _Job:
         self.poison, self.seen, self.example = 0, 0, ""
         self._mask_key: MaskKey | None = None
 
-    def run(self, raw_uri: str, reread: bool, progress: Progress) -> CompactReport:
+    def run(self, raw_uri: str, reread: bool, progress: Progress, on_batch: OnBatch) -> CompactReport:
         use_s3(self.con, self.lake.uri)
         self._list(raw_uri, reread)
         total = self._row("SELECT coalesce(sum(size), 0) FROM pending")[0]
@@ -125,6 +130,7 @@ class _Job:
             batch, marks = self._commit()
             self._write_ledger(landed, batch)
             self._count(landed, marks)
+            on_batch(self.report)
             done += sum(raw.size for raw in inputs)
             progress(done, total)
         return self.report

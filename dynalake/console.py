@@ -34,6 +34,7 @@ RcuMax = Annotated[
     float | None, typer.Option(help="Read capacity units a second that are taken at most.", min=1.0, show_default=False)
 ]
 _ONE_LINE = json.JSONEncoder(default=str, ensure_ascii=False)
+NO_TABLES = "no tables registered; next: dynalake add-table NAME --hash-key NAME:TYPE"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Tables = Annotated[list[str] | None, typer.Argument(help="Tables, by their name in the lake or in DynamoDB.")]
 
@@ -163,7 +164,7 @@ def print_reports(reports: Sequence[Any], as_json: bool) -> None:
     elif rows:
         print_rows(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        print("no tables registered; next: dynalake add-table NAME --hash-key NAME:TYPE")
+        print(NO_TABLES)
 
 
 def in_words(counts: Mapping[str, Any], names: Sequence[str]) -> str:

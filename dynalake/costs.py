@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from dynalake.size import (
+    CONSISTENT_READ,
     DAY_SECONDS,
     FUNCTION_MB,
     GB,
     KB,
     MONTH_HOURS,
     MONTH_SECONDS,
+    VERIFY_WAIT_SECONDS,
     Load,
     Plan,
 )
@@ -26,15 +28,15 @@ Mode = Literal["ON_DEMAND", "PROVISIONED"]
 MILLION = 1e6
 MONTH_DAYS = MONTH_SECONDS / DAY_SECONDS
 TASK_START_SECONDS = 60  # pulling the image, which is paid for, and Fargate's least
-CONSISTENT_READ = 4 * KB
 PUT_UNIT, FIREHOSE_UNIT = 25 * KB, 5 * KB
 CHUNK = 64 * KB  # of EventBridge and SQS
 PIPE_BATCH = 10  # of what a pipe puts on a bus at once
 PIPE_POLLS = 4  # a second and shard. AWS: "Amazon DynamoDB stream as a source" for EventBridge Pipes
 FILES_OF_COMMIT = 10  # data, manifests, metadata
-ALARMS = 25  # of a table and its jobs; infra/modules/alarms, infra/modules/jobs
+ALARMS = 40  # metrics in those of a table and its jobs; infra/modules/alarms, infra/modules/jobs
 SHARD_METRICS = 7  # that Kinesis has of a shard
 OWN_METRICS = 6  # ingest/metrics.py, by stream and by shard
+JOB_METRICS = 12  # dynalake/jobs.py: eleven of compact; those of daily jobs are paid for in the hour they come
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +166,22 @@ def costs(load: Load, plan: Plan, prices: Prices) -> list[Cost]:
     if load.has_firehose:
         billed = load.records_per_month * math.ceil(plan.record_bytes / FIREHOSE_UNIT) * FIREHOSE_UNIT / GB
         bill.add("Firehose", "delivered", billed, "firehose_gb")
+    if load.transform:
+        _add_function(bill, "transformation", plan.transforms_per_second, plan.transform_seconds)
     if load.has_consumer:
-        invocations = plan.invocations_per_second * MONTH_SECONDS
-        bill.add("consumer", "invocations", invocations / MILLION, "lambda_request_million")
-        spent = invocations * plan.invocation_seconds * FUNCTION_MB / 1024
-        bill.add("consumer", f"{FUNCTION_MB} MB", spent, "lambda_gb_second")
+        _add_function(bill, "consumer", plan.invocations_per_second, plan.invocation_seconds)
     if load.surface == "pipe":
         _add_pipe(bill, load, plan)
     _add_lake(bill, load, plan)
     _add_jobs(bill, load, plan)
     _add_watching(bill, load, plan)
     return bill.lines
+
+
+def _add_function(bill: _Bill, part: str, per_second: float, seconds: float) -> None:
+    invocations = per_second * MONTH_SECONDS
+    bill.add(part, "invocations", invocations / MILLION, "lambda_request_million")
+    bill.add(part, f"{FUNCTION_MB} MB", invocations * seconds * FUNCTION_MB / 1024, "lambda_gb_second")
 
 
 def _add_pipe(bill: _Bill, load: Load, plan: Plan) -> None:
@@ -206,22 +213,26 @@ def _add_lake(bill: _Bill, load: Load, plan: Plan) -> None:
 
 
 def _add_jobs(bill: _Bill, load: Load, plan: Plan) -> None:
+    wait = VERIFY_WAIT_SECONDS if load.writes_per_second else 0
     runs = {
         "compact": (MONTH_HOURS * 60 / plan.compact_minutes, plan.compact_seconds),
         "refresh": (MONTH_HOURS / plan.refresh_hours, plan.refresh_seconds),
+        "verify": (MONTH_DAYS, plan.verify_seconds + wait),
     }
     for job, (count, seconds) in runs.items():
         hours = count * (TASK_START_SECONDS + seconds) / 3_600
         bill.add(job, f"{plan.task_vcpu} vCPU", hours * plan.task_vcpu, "fargate_vcpu_hour")
         bill.add(job, f"{plan.task_memory_gb} GB", hours * plan.task_memory_gb, "fargate_gb_hour")
-    bill.add("verify", "one full Scan", load.table_bytes / CONSISTENT_READ / MILLION, "dynamodb_read_million")
+    units = load.table_bytes / CONSISTENT_READ / MILLION
+    bill.add("verify", "a full Scan a day", units * MONTH_DAYS, "dynamodb_read_million")
 
 
 def _add_watching(bill: _Bill, load: Load, plan: Plan) -> None:
     bill.add("watching", "alarms", ALARMS, "cloudwatch_alarm")
     if load.surface == "kds":
         bill.add("watching", "metrics of shards", SHARD_METRICS * plan.shards, "cloudwatch_metric")
-    if load.has_consumer:
-        streams = 1 + (plan.shards if load.surface == "kds" else 0)
+    if load.has_consumer or load.transform:
+        streams = 1 + (plan.shards if load.surface == "kds" and load.has_consumer else 0)
         metrics = OWN_METRICS * streams if load.writes_per_second else 0
-        bill.add("watching", "dynalake's metrics", metrics, "cloudwatch_metric")
+        bill.add("watching", "metrics of functions", metrics, "cloudwatch_metric")
+    bill.add("watching", "metrics of jobs", JOB_METRICS, "cloudwatch_metric")

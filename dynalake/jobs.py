@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynalake.console import now_us
+from dynalake.console import NO_TABLES, now_us, run_each
 
 if TYPE_CHECKING:
     from lake.alone import Held
@@ -71,24 +71,21 @@ class Job:
         if other is None:
             self._measure(lake.uri, table.dynamodb_name, started_us, True, counts)
 
-    def over(
-        self, lake: Lake, work: Callable[[TableConfig], Any], measure: Callable[[TableConfig, Any], Counts]
-    ) -> Callable[[TableConfig], Any]:
-        """The same as a function of the table that gives the report of its work, None where there is nothing to print:
-        `measure` has said what counts of it.
+    def run_each(self, lake: Lake, tables: Sequence[TableConfig], work: Callable[[TableConfig, Counts], Any]) -> None:
+        """Runs it over tables and prints what was done: a line of metrics each, or the reports that `work` gives.
+
+        `work` puts into the counts what it has done, as soon as it is done: also of a run that fails later.
         """
 
         def run(table: TableConfig) -> Any:
             with self.on(lake, table) as counts:
-                if counts is None:
-                    return None
-                report = work(table)
-                if not self.as_metrics:
-                    return report
-                counts.update(measure(table, report))
-            return None
+                report = None if counts is None else work(table, counts)
+            return None if self.as_metrics else report
 
-        return run
+        if self.as_metrics and not tables:
+            print(NO_TABLES, file=sys.stderr)
+        else:
+            run_each(tables, run, self.as_json)
 
     def _lock(self, lake: Lake, table: TableConfig) -> AbstractContextManager[Held | None]:
         if not self.is_alone:

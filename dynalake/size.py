@@ -30,6 +30,7 @@ KEPT_HOURS_MIN, KEPT_HOURS_MAX = 24, 8_760
 PARTITION_WRITES_MAX = 1_000  # units a second
 PARTITION_MAX = 10 * GB
 ITEM_KB_MAX = 400
+CONSISTENT_READ = 4 * KB  # of a unit
 STREAMS_KEPT_HOURS = 24
 # AWS: "Lambda quotas", "Amazon Data Firehose quota", "Amazon EventBridge quotas", "Amazon ECS task size"
 LAMBDA_PAYLOAD_MAX = 6 * MB
@@ -51,6 +52,8 @@ LOG_COMPRESSION = 8.0  # the change log's files against the same text (11)
 STATE_SHARE = 0.5  # the state's files against DynamoDB's size of the items (0.38)
 COMPACT_BYTES = 6 * MB  # of records as text, a second and vCPU (6.4, on two shared cores)
 REFRESH_BYTES = 10 * MB  # of items, a second and vCPU; assumed
+VERIFY_BYTES = 4 * MB  # of items, a second and vCPU; assumed: it takes about as long as the Scan that it rides on
+VERIFY_WAIT_SECONDS = 900  # of verify --wait, for what is on its way
 
 BUCKET_MAX = 256 * MB  # of the state; docs/operations.md, "Buckets": 128 to 256 MB each
 BUCKETS_MAX = 4_096
@@ -61,6 +64,8 @@ WINDOW_SECONDS = 30  # of the event source mapping; infra/modules/consumer
 FUNCTION_MB = 1024  # infra/modules/function
 FUNCTION_SECONDS = 0.2  # of an invocation, for what it asks of S3
 FUNCTION_BYTES = 10 * MB  # of records, a second; the core of capture does ten times that on a whole core
+TRANSFORM_MB, TRANSFORM_BUFFER_SECONDS = 1, 60  # that Firehose hands to its transformation; infra/modules/stream
+TRANSFORM_SECONDS = 0.05  # of an invocation, which asks nothing of S3 but for what it sets aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Load:
     """Into the lake, of surface kds; the others have the consumer alone."""
     sinks: int = 1
     """Of surface pipe."""
+    transform: bool = False
+    """Whether Firehose runs our transformation, as it must where there are masks."""
 
     @property
     def item_bytes(self) -> float:
@@ -98,9 +105,14 @@ class Load:
         return self.surface != "kds" or self.paths != "firehose"
 
     @property
+    def ways(self) -> int:
+        """Into the lake: as often is a record landed, and read by compact."""
+        return self.has_firehose + self.has_consumer
+
+    @property
     def readers(self) -> int:
         """Of the stream."""
-        return self.has_firehose + self.has_consumer + (self.surface == "pipe")
+        return self.ways + (self.surface == "pipe")
 
     @property
     def records_per_month(self) -> float:
@@ -123,11 +135,15 @@ class Plan:
     concurrency: int
     invocations_per_second: float
     invocation_seconds: float
+    transforms_per_second: float
+    transform_seconds: float
     buckets: int
     compact_minutes: int
     compact_seconds: float
     refresh_hours: float
     refresh_seconds: float
+    verify_seconds: float
+    """Of a full Scan, daily, without the wait."""
     task_vcpu: int
     task_memory_gb: int
     scratch_gb: int
@@ -171,17 +187,17 @@ def buckets_for(state_bytes: float) -> int:
     return min(BUCKETS_MAX, 1 << math.ceil(math.log2(wanted)))
 
 
-def refresh_hours_for(load: Load) -> float:
-    """Until the tail has come to its share of the items: no oftener than every six hours, daily at least."""
-    if not load.writes_per_second:
-        return REFRESH_HOURS_MAX
-    hours = TAIL_SHARE_MAX * load.items / load.writes_per_second / 3_600
-    return min(REFRESH_HOURS_MAX, max(REFRESH_HOURS_MIN, hours))
+def refresh_hours_for(load: Load, seconds: float) -> float:
+    """Until the tail has come to its share of the items: no oftener than every six hours, daily at least; but a refresh
+    takes half of the time at most.
+    """
+    tail = TAIL_SHARE_MAX * load.items / load.writes_per_second / 3_600 if load.writes_per_second else math.inf
+    return max(2 * seconds / 3_600, min(REFRESH_HOURS_MAX, max(REFRESH_HOURS_MIN, tail)))
 
 
-def task_for(load: Load, bytes_per_second: float) -> tuple[int, int]:
+def task_for(load: Load, landed_per_second: float) -> tuple[int, int]:
     """vCPUs and GB of a task: compaction takes half of the time at most; items over 100 KB take more memory."""
-    fitting = [n for n in TASK_VCPUS if bytes_per_second <= n * COMPACT_BYTES / 2]
+    fitting = [n for n in TASK_VCPUS if landed_per_second <= n * COMPACT_BYTES / 2]
     vcpu = fitting[0] if fitting else TASK_VCPUS[-1]
     return vcpu, vcpu * (VCPU_MEMORY_GB if load.item_kb <= 100 else VCPU_MEMORY_LARGE_GB)
 
@@ -196,9 +212,12 @@ def plan(load: Load) -> Plan:
     invocations = max(min(load.writes_per_second, open_shards / WINDOW_SECONDS), load.writes_per_second / batch)
     seconds = 300 if flow * 300 >= MB else 900
     objects = max(DAY_SECONDS / seconds, flow * DAY_SECONDS / (FIREHOSE_BUFFER_MB * MB)) if flow else 0.0
-    vcpu, memory_gb = task_for(load, flow)
-    minutes = 10 if flow * 600 <= BATCH_TEXT_MAX else 5
-    hours = refresh_hours_for(load)
+    landed = flow * load.ways
+    vcpu, memory_gb = task_for(load, landed)
+    minutes = 10 if landed * 600 <= BATCH_TEXT_MAX else 5
+    refresh_seconds = load.table_bytes / (vcpu * REFRESH_BYTES)
+    hours = refresh_hours_for(load, refresh_seconds)
+    transforms = max(1 / TRANSFORM_BUFFER_SECONDS, flow / (TRANSFORM_MB * MB)) if flow and load.transform else 0.0
     state = load.table_bytes * STATE_SHARE
     text_per_month = flow * MONTH_SECONDS / GB
     is_written = load.writes_per_second > 0
@@ -214,16 +233,19 @@ def plan(load: Load) -> Plan:
         concurrency=open_shards if load.has_consumer else 0,
         invocations_per_second=invocations if load.has_consumer else 0.0,
         invocation_seconds=FUNCTION_SECONDS + flow / invocations / FUNCTION_BYTES if invocations else 0.0,
+        transforms_per_second=transforms,
+        transform_seconds=TRANSFORM_SECONDS + flow / transforms / FUNCTION_BYTES if transforms else 0.0,
         buckets=buckets_for(state),
         compact_minutes=minutes,
-        compact_seconds=flow * minutes * 60 / (vcpu * COMPACT_BYTES),
+        compact_seconds=landed * minutes * 60 / (vcpu * COMPACT_BYTES),
         refresh_hours=hours,
-        refresh_seconds=load.table_bytes / (vcpu * REFRESH_BYTES) if is_written else 0.0,
+        refresh_seconds=refresh_seconds if is_written else 0.0,
+        verify_seconds=load.table_bytes / (vcpu * VERIFY_BYTES),
         task_vcpu=vcpu,
         task_memory_gb=memory_gb,
         scratch_gb=max(TASK_SCRATCH_GB, math.ceil(5 + 2 * load.table_bytes * JSON_SHARE / RAW_COMPRESSION / GB)),
         state_gb=state / GB,
-        raw_gb_per_month=text_per_month / RAW_COMPRESSION * (load.has_firehose + load.has_consumer),
+        raw_gb_per_month=text_per_month / RAW_COMPRESSION * load.ways,
         log_gb_per_month=text_per_month / LOG_COMPRESSION,
         replaced_gb_per_month=state / GB * MONTH_HOURS / hours if is_written else 0.0,
     )
@@ -246,7 +268,11 @@ def warnings(load: Load, made: Plan) -> list[str]:
         "the consumer's concurrency is beyond what an account has (1,000) unless its quota is raised":
             made.concurrency > LAMBDA_CONCURRENCY,
         "one task does not compact this in time: compact the prefixes of hours apart, on a machine of more cores":
-            made.bytes_per_second > TASK_VCPUS[-1] * COMPACT_BYTES / 2,
+            made.bytes_per_second * load.ways > TASK_VCPUS[-1] * COMPACT_BYTES / 2,
+        "a refresh takes more than half a day, and each writes the state anew: rarely, and on a machine of more cores":
+            made.refresh_hours > REFRESH_HOURS_MAX,
+        "a full verify takes more than half a day: daily with --sample 1%, and in full on a machine of more cores":
+            made.verify_seconds > DAY_SECONDS / 2,
         "a job needs more scratch than Fargate has (200 GB): run verify with --sample, or on a machine with a disk":
             made.scratch_gb > TASK_SCRATCH_MAX_GB,
         "the state needs more buckets than there may be: they will be larger than 256 MB":

@@ -2,7 +2,8 @@
 
 It is a courtesy, and nothing rests on it: two jobs at once cost time only. So whatever is doubtful counts as free. A
 holder that was killed is followed when its lock has expired; one that stood still for that long finds its lock taken,
-and goes on without; what cannot be read, or was written by a clock that is far off, holds nobody up.
+and goes on without; what says nothing, or was written by a clock that is far off, holds nobody up. Only where the lock
+cannot be had at all, as by want of a right, does the job not begin: who asked for it shall not pay for a pile of them.
 
 Between machines clocks differ: a lock is honoured for a margin longer than its holder's clock says.
 """
@@ -20,7 +21,7 @@ import msgspec
 from lake import layout
 from lake.errors import LakeError
 from lake.lake import Lake
-from lake.store import put_new, update
+from lake.store import put, put_new, update
 
 Clock = Callable[[], int]
 """The present in UTC microseconds."""
@@ -91,10 +92,13 @@ class _Lock:
 
         try:
             if not put_new(self._place, self._written().encode()):
-                update(self._place, taken)
-        except (OSError, UnicodeDecodeError) as fault:
-            raise LakeError("take the lock", self._place, got=str(fault), remedy="See to its permissions, or delete "
-                            "it; without --alone jobs may overlap, which is safe") from fault  # fmt: skip
+                try:
+                    update(self._place, taken)
+                except UnicodeDecodeError:  # it says nothing, as what `_read` cannot read
+                    put(self._place, self._written().encode())
+        except OSError as fault:
+            raise LakeError("take the lock", self._place, got=str(fault), remedy="See to its permissions; without "
+                            "--alone jobs may overlap, which is safe") from fault  # fmt: skip
         return other
 
     def _is_at_work(self, found: Held | None) -> bool:
@@ -139,9 +143,10 @@ class _Lock:
 def _read(text: str) -> Held | None:
     """None where it says nothing."""
     try:
-        return msgspec.json.decode(text, type=Held)
+        held = msgspec.json.decode(text, type=Held)
     except msgspec.DecodeError:
         return None
+    return held if 0 <= held.since_us <= held.until_us else None
 
 
 def _text(held: Held) -> str:

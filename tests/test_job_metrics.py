@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from compaction import compact
 from lake.config import TableConfig
+from lake.errors import TransientError
 from lake.lake import Lake, add_table
 from lake.metrics import NAMESPACE
 from standin.fixtures import aws  # noqa: F401
@@ -70,6 +72,34 @@ def test_a_job_that_fails(lake: Lake, tmp_path: Path) -> None:
     assert "raw" in failed.fault
     line = measured(failed.out, lake, "compact")
     assert line.keys() == ENDS and (line["Succeeded"], line["Failed"]) == (0, 1)
+
+
+def test_what_was_done_before_a_job_failed_counts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run knows the first object, and will tell of its dead letter no more."""
+    real, calls = compact.append_files, []
+
+    def once(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) > 1:
+            raise TransientError("commit", "the log", got="no answer")
+        real(*given)
+
+    monkeypatch.setattr(compact, "append_files", once)
+    monkeypatch.setattr(compact, "OBJECTS_MAX", 1)
+    for n in "12":
+        land_records(lake, n, [record(n) | {"tableName": "Orders.v2"}, {}])
+    failed = dynalake(lake.root, "compact", "--metrics")
+    assert "no answer" in failed.fault
+    line = measured(failed.out, lake, "compact")
+    assert [line[name] for name in ("Failed", "Objects", "Changes", "DeadLetters")] == [1, 1, 1, 1]
+
+
+def test_a_lake_without_tables(tmp_path: Path) -> None:
+    """Of stdout metrics are made: what is for people is told elsewhere."""
+    dynalake(tmp_path / "lake", "init")
+    for job in ("compact", "refresh", "backfill"):
+        done = dynalake(tmp_path / "lake", job, "--metrics")
+        assert (done.code, done.out, done.errors.count("add-table")) == (0, "", 1)
 
 
 def test_a_lake_that_cannot_be_opened(lake: Lake) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynalake.commands.size import load_of, rows
 from dynalake.costs import Cost, Prices, costs, read_prices, stream_costs
 from dynalake.size import Load, Plan, plan, warnings
 from lake.errors import ConfigError
@@ -78,14 +82,32 @@ def test_buckets() -> None:
 
 
 def test_jobs() -> None:
+    """Both ways bring 2 × 4,136.4 bytes a write: 2.4 GB in 10 minutes, and more than half of what one vCPU takes in."""
     made = plan(Load(500, 1, 20_000_000))
-    assert (made.compact_minutes, made.task_vcpu, made.task_memory_gb) == (10, 1, 4)
-    assert made.compact_seconds == pytest.approx(500 * 4136.4 * 600 / (6 * 2**20))
+    assert (made.compact_minutes, made.task_vcpu, made.task_memory_gb) == (5, 2, 8)
+    assert made.compact_seconds == pytest.approx(2 * 500 * 4136.4 * 300 / (2 * 6 * 2**20))
+    one_way = plan(Load(500, 1, 20_000_000, paths="firehose"))
+    assert (one_way.compact_minutes, one_way.task_vcpu, one_way.task_memory_gb) == (10, 1, 4)
+    assert one_way.raw_gb_per_month == pytest.approx(made.raw_gb_per_month / 2)
     assert made.refresh_hours == 6  # 5 % of 20 million are written in 2,000 s
     assert plan(Load(1, 1, 1_000_000)).refresh_hours == pytest.approx(50_000 / 3_600)
-    assert plan(Load(1, 1, 10**9)).refresh_hours == 24
-    assert plan(Load(1000)).task_vcpu == 2 and plan(Load(1, 200)).task_memory_gb == 7
-    assert plan(Load(1000)).compact_minutes == 5
+    assert plan(Load(1, 1, 10**8)).refresh_hours == 24
+    assert plan(Load(1, 1, 10**9)).refresh_hours == pytest.approx(
+        2 * 10**9 / 10_240 / 3_600
+    )  # 54 h: twice what it takes
+    assert made.verify_seconds == pytest.approx(20_000_000 / 2 / 4_096)
+    assert plan(Load(1000)).task_vcpu == 4 and plan(Load(1, 200)).task_memory_gb == 7
+
+
+def test_the_transformation() -> None:
+    """A call for each MiB, 1.97 a second; or one a minute. Each takes 0.05 s, and a tenth of a second for its MiB."""
+    made = plan(Load(500, transform=True))
+    assert made.transforms_per_second == pytest.approx(500 * 4136.4 / 2**20)
+    assert made.transform_seconds == pytest.approx(0.15)
+    assert plan(Load(1, transform=True)).transforms_per_second == pytest.approx(1 / 60)
+    assert [plan(load).transforms_per_second for load in (Load(500), Load(0, transform=True))] == [0, 0]
+    called = line(Load(500, transform=True), "transformation", "invocations")
+    assert called.usd == pytest.approx(500 * 4136.4 / 2**20 * 2.628 * 0.20)
 
 
 def test_costs_of_capture_and_firehose() -> None:
@@ -95,7 +117,7 @@ def test_costs_of_capture_and_firehose() -> None:
     load = Load(500, 1, 1)
     assert line(load, "capture").usd == pytest.approx(131.40)
     assert line(load, "Firehose").usd == pytest.approx(1_314e6 * 5_120 / 2**30 * 0.029)
-    assert line(load, "verify").usd == pytest.approx(1 / 4 * 0.125 / 1e6)
+    assert line(load, "verify", "a full Scan").usd == pytest.approx(730 / 24 * 1 / 4 * 0.125 / 1e6)
 
 
 def test_costs_of_both_modes() -> None:
@@ -150,7 +172,8 @@ LOADS = st.builds(
     st.floats(1, 100),
     st.sampled_from(["both", "firehose", "consumer"]),
     st.integers(0, 9),
-)
+    st.booleans(),
+).map(lambda load: replace(load, transform=load.transform and load.has_firehose))
 
 
 @given(LOADS, st.one_of(st.floats(0, 1e6), st.floats(0, 1)))
@@ -162,7 +185,9 @@ def test_more_writes_never_cost_less(load: Load, more: float) -> None:
 @given(LOADS, st.floats(0, 1e6))
 def test_more_writes_never_need_less(load: Load, more: float) -> None:
     before, after = plan(load), plan(replace(load, writes_per_second=load.writes_per_second + more))
-    names = {field.name for field in fields(Plan)} - {"compact_seconds", "refresh_seconds", "invocation_seconds"}
+    names = {field.name for field in fields(Plan)} - {
+        f"{job}_seconds" for job in ("compact", "refresh", "verify", "invocation", "transform")
+    }
     for name in names:
         less, greater = (after, before) if name in SMALLER_IS_MORE else (before, after)
         assert getattr(less, name) <= getattr(greater, name) * (1 + 1e-9), name
@@ -200,6 +225,7 @@ def test_what_does_not_fit_is_told() -> None:
     assert "a bus takes" in told(Load(1, 100, surface="pipe"))
     assert "200 MB a second" in told(Load(1e5)) and "concurrency" in told(Load(1e6))
     assert "one task does not compact" in told(Load(1e4))
+    assert "a refresh takes" in told(Load(1, 1, 10**9)) and "a full verify takes" in told(Load(1, 1, 10**9))
     assert "scratch" in told(Load(1, 1, 10**9)) and "buckets" in told(Load(1, 1, 10**13))
 
 
@@ -235,7 +261,8 @@ def test_another_file_of_prices(tmp_path: Path) -> None:
         LISTED.read_text().replace("[prices.firehose_gb]", "[prices.other]"),
     ):  # fmt: skip
         path.write_bytes(broken.encode("utf-8", "surrogateescape"))
-        assert dynalake("none", "size", "--writes-per-second", "9", "--prices", str(path)).fault
+        with pytest.raises(ConfigError):
+            costs(Load(9), plan(Load(9)), read_prices(path))
     assert "read prices from" in dynalake("none", "size", "--writes-per-second", "9", "--prices", "none.toml").fault
     with pytest.raises(ConfigError, match=r"expected a price"):
         total(Load(9), replace(PRICES, prices={}))
@@ -245,19 +272,21 @@ def test_another_file_of_prices(tmp_path: Path) -> None:
 
 
 def test_a_plan_is_told_with_what_it_is_made_of() -> None:
-    found = dynalake("none", "size", "--writes-per-second", "500", "--items", "20000000")
+    found = dynalake("none", "size", "--writes-per-second", "500", "--items", "20000000", "--transform")
     assert found.code == 0 and found.errors == ""
     for word in (
         "6 ",
         "PROVISIONED",
         "128 MB, 300 s",
         "or 949 records",
-        "every 10 min",
+        "every 5 min",
+        "170,414 invocations a day",
+        "5,000,000 read units",
         "us-east-1",
         "(not confirmed)",
     ):
         assert word in found.out, word
-    assert f"{total(Load(500, 1, 20_000_000)):,.2f}" in found.out and "e-05" not in found.out
+    assert f"{total(Load(500, 1, 20_000_000, transform=True)):,.2f}" in found.out and "e-05" not in found.out
 
 
 def test_json_says_all_of_it() -> None:
@@ -271,27 +300,52 @@ def test_json_says_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("surface", ["kds", "streams", "pipe"])
-@pytest.mark.parametrize("writes", ["0", "1000000"])
-@pytest.mark.parametrize("item_kb", ["0.001", "400"])
-def test_the_bounds(surface: str, writes: str, item_kb: str) -> None:
-    found = dynalake("none", "size", "--writes-per-second", writes, "--item-kb", item_kb, "--surface", surface)
+def test_the_bounds(surface: str) -> None:
+    """Said by the command at one corner, and by what it prints at the others."""
+    words = ["--writes-per-second", "100000000", "--item-kb", "400", "--surface", surface]
+    found = dynalake("none", "size", *words)
     assert found.code == 0 and "nan" not in found.out and "inf" not in found.out
+    for writes, item_kb in ((0.0, 0.001), (0.0, 400.0), (1e8, 0.001)):
+        load = Load(writes, item_kb, surface=surface)  # type: ignore[arg-type]
+        made = plan(load)
+        stream = stream_costs(load, made, PRICES) if surface == "kds" else None
+        told = " ".join(" ".join(row) for row in rows(load, made, stream)) + f" {total(load)}"
+        assert "nan" not in told and "inf" not in told
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        "", "--writes-per-second -1", "--writes-per-second nan", "--writes-per-second inf", "--writes-per-second many",
-        "--writes-per-second 1 --item-kb 0", "--writes-per-second 1 --item-kb 401",
-        "--writes-per-second 1 --item-kb nan",
-        "--writes-per-second 1 --items -1", "--writes-per-second 1 --items 5 --table-gb 1",
-        "--writes-per-second 1 --surface dynamo", "--writes-per-second 1 --paths none",
-        "--writes-per-second 1 --surface pipe --paths firehose", "--writes-per-second 1 --peak 0.5",
+        "", "--writes-per-second -1", "--writes-per-second nan", "--writes-per-second many",
+        "--writes-per-second 1 --item-kb 401", "--writes-per-second 1 --peak 0.5",
         "--writes-per-second 1 --delete-share 0.6", "--writes-per-second 1 --retention-hours 23",
-        "--writes-per-second 1 --retention-hours 8761", "--writes-per-second 1 --sinks -1",
         "--writes-per-second 1 orders",
     ],
 )  # fmt: skip
 def test_wrong_usage(words: str) -> None:
     found = dynalake("none", "size", *words.split())
     assert (found.code, found.out) == (2, "") and "Traceback" not in found.errors
+
+
+@pytest.mark.parametrize(
+    ("wrong", "option"),
+    [
+        ({"writes_per_second": math.inf}, "--writes-per-second"),
+        ({"item_kb": math.nan}, "--item-kb"),
+        ({"items": 5, "table_gb": 1.0}, "--table-gb"),
+        ({"surface": "dynamo"}, "--surface"),
+        ({"paths": "none"}, "--paths"),
+        ({"surface": "pipe", "paths": "firehose"}, "--paths"),
+        ({"surface": "streams", "transform": True}, "--transform"),
+        ({"paths": "consumer", "transform": True}, "--transform"),
+    ],
+)
+def test_options_that_do_not_go_together(wrong: dict[str, Any], option: str) -> None:
+    right: dict[str, Any] = {
+        "writes_per_second": 1.0, "item_kb": 1.0, "items": None, "table_gb": None, "surface": "kds", "paths": "both",
+        "transform": False, "peak": 2.0, "delete_share": 0.1, "retention_hours": 168, "sinks": 1,
+    }  # fmt: skip
+    assert load_of(**right) == Load(1)
+    with pytest.raises(typer.BadParameter) as refused:
+        load_of(**right | wrong)
+    assert refused.value.param_hint == option

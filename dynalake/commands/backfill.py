@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, RcuMax, Tables, progress_bar, run_each
+from dynalake.console import AsJson, Memory, RcuMax, Tables, progress_bar
 from dynalake.jobs import Alone, AsMetrics, Counts, Job, counted
 
 if TYPE_CHECKING:
@@ -61,18 +61,18 @@ def run(
 
     lake, chosen = job.opened(context.obj.uri, tables)
 
-    def work(table: TableConfig) -> BackfillReport:
+    def work(table: TableConfig, counts: Counts) -> BackfillReport:
         dynamodb = DynamoDB(rcu_max=rcu_max)
         with progress_bar(f"backfill {table.name}", dynamodb.pace.standing) as progress:
             report = backfill(lake, table, dynamodb, workers, margin_seconds, again, progress)
         if report.finished_before:
             print(f"table {table.name} was scanned to its end before; --again scans it anew", file=sys.stderr)
-        return _pruned(lake, table, dynamodb, report, memory_mb) if with_prune else report
+        if with_prune:
+            report = _pruned(lake, table, dynamodb, report, memory_mb)
+        counts.update(counted(report, "items", "objects", "items_of_run", "reread", "tombstones"))
+        return report
 
-    def measure(table: TableConfig, report: BackfillReport) -> Counts:
-        return counted(report, "items", "objects", "items_of_run", "reread", "tombstones")
-
-    run_each(chosen, job.over(lake, work, measure), as_json)
+    job.run_each(lake, chosen, work)
 
 
 def _pruned(
@@ -101,7 +101,7 @@ def _from_export(
         raise typer.BadParameter("an export that has landed is never read again", param_hint="--again")
     lake, chosen = job.opened(context.obj.uri, tables)
 
-    def work(table: TableConfig) -> ExportReport:
+    def work(table: TableConfig, counts: Counts) -> ExportReport:
         with progress_bar(f"backfill {table.name} from its export") as progress:
             report = backfill_from_export(lake, table, uri, margin_seconds, progress=progress)
         for other in report.overlaps:
@@ -110,9 +110,7 @@ def _from_export(
                 "live, unless the stream brought its deletion; verify tells",
                 file=sys.stderr,
             )
+        counts.update(counted(report, "items", "tombstones", "objects", "skipped"))
         return report
 
-    def measure(table: TableConfig, report: ExportReport) -> Counts:
-        return counted(report, "items", "tombstones", "objects", "skipped")
-
-    run_each(chosen, job.over(lake, work, measure), job.as_json)
+    job.run_each(lake, chosen, work)

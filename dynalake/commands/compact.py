@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
+from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar
 from dynalake.jobs import Alone, AsMetrics, Counts, Job, age_seconds, counted
 
 NAME = "compact"
 EXAMPLE = "dynalake compact orders"
+COUNTED = ("objects", "records", "changes", "duplicates", "late", "dead_letters", "conflicts")
 
 
 def run(
@@ -32,12 +33,15 @@ def run(
     job = Job(NAME, as_json, is_alone, as_metrics)
     lake, chosen = job.opened(context.obj.uri, tables)
 
-    def work(table: TableConfig) -> CompactReport:
+    def work(table: TableConfig, counts: Counts) -> CompactReport:
+        def count(report: CompactReport) -> None:
+            counts.update(counted(report, *COUNTED))
+
         with progress_bar(f"compact {table.name}") as progress:
-            return compact(lake, table, Settings(now_us(), memory_mb), raw, reread, progress)
+            report = compact(lake, table, Settings(now_us(), memory_mb), raw, reread, progress, count)
+        count(report)
+        if as_metrics:
+            counts.update(age_seconds("NewestChangeAge", newest_change_us(lake, table)))
+        return report
 
-    def measure(table: TableConfig, report: CompactReport) -> Counts:
-        counts = counted(report, "objects", "records", "changes", "duplicates", "late", "dead_letters", "conflicts")
-        return counts | age_seconds("NewestChangeAge", newest_change_us(lake, table))
-
-    run_each(chosen, job.over(lake, work, measure), as_json)
+    job.run_each(lake, chosen, work)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar, run_each
+from dynalake.console import AsJson, Memory, Tables, now_us, progress_bar
 from dynalake.jobs import Alone, AsMetrics, Counts, Job, counted
 
 NAME = "refresh"
@@ -30,11 +30,10 @@ def run(
     job = Job(NAME, as_json, is_alone, as_metrics)
     lake, chosen = job.opened(context.obj.uri, tables)
 
-    def work(table: TableConfig) -> RefreshReport:
+    def work(table: TableConfig, counts: Counts) -> RefreshReport:
         with progress_bar(f"refresh {table.name}") as progress:
-            return refresh(lake, table, Settings(now_us(), memory_mb), full, progress)
+            report = refresh(lake, table, Settings(now_us(), memory_mb), full, progress)
+        counts.update(counted(report, "touched", "removed", "rescued", "buckets", "conflicts"))
+        return report
 
-    def measure(table: TableConfig, report: RefreshReport) -> Counts:
-        return counted(report, "touched", "removed", "rescued", "buckets", "conflicts")
-
-    run_each(chosen, job.over(lake, work, measure), as_json)
+    job.run_each(lake, chosen, work)

@@ -12,6 +12,7 @@ import typer
 
 from dynalake.console import AsJson, print_json, print_rows
 from dynalake.size import (
+    CONSISTENT_READ,
     DAY_SECONDS,
     FIREHOSE_BUFFER_MB,
     GB,
@@ -21,6 +22,8 @@ from dynalake.size import (
     KEPT_HOURS_MAX,
     KEPT_HOURS_MIN,
     MB,
+    TRANSFORM_BUFFER_SECONDS,
+    TRANSFORM_MB,
     WINDOW_SECONDS,
     Load,
     Paths,
@@ -51,6 +54,9 @@ def run(
     ] = None,
     surface: Annotated[str, typer.Option(help="kds, streams or pipe.")] = "kds",
     paths: Annotated[str, typer.Option(help="Into the lake, of kds: both, firehose or consumer.")] = "both",
+    transform: Annotated[
+        bool, typer.Option("--transform", help="Firehose runs our transformation, as a lake with masks needs it.")
+    ] = False,
     peak: Annotated[float, typer.Option(help="The busiest minute against the average.", min=1.0, max=1000.0)] = 2.0,
     delete_share: Annotated[
         float, typer.Option(help="Deletes among the writes; as many insert.", min=0.0, max=0.5)
@@ -68,8 +74,18 @@ def run(
 
     Nothing is asked of AWS. Every figure comes with what it was made of; the prices are those of one dated file.
     """
-    load = _load(
-        writes_per_second, item_kb, items, table_gb, surface, paths, peak, delete_share, retention_hours, sinks
+    load = load_of(
+        writes_per_second,
+        item_kb,
+        items,
+        table_gb,
+        surface,
+        paths,
+        transform,
+        peak,
+        delete_share,
+        retention_hours,
+        sinks,
     )
     from dynalake.costs import costs, read_prices, stream_costs
 
@@ -92,9 +108,9 @@ def run(
         print(f"\nmind: {text}")
 
 
-def _load(
+def load_of(
     writes_per_second: float, item_kb: float, items: int | None, table_gb: float | None, surface: str, paths: str,
-    peak: float, delete_share: float, retention_hours: int, sinks: int,
+    transform: bool, peak: float, delete_share: float, retention_hours: int, sinks: int,
 ) -> Load:  # fmt: skip
     """The options, held against each other. Raises typer.BadParameter."""
     for option, value in (("--writes-per-second", writes_per_second), ("--item-kb", item_kb), ("--table-gb", table_gb),
@@ -107,12 +123,14 @@ def _load(
         raise typer.BadParameter(f"expected both, firehose or consumer, found {paths!r}", param_hint="--paths")
     if surface != "kds" and paths == "firehose":
         raise typer.BadParameter("Firehose reads no DynamoDB stream: leave it out", param_hint="--paths")
+    if transform and (surface != "kds" or paths == "consumer"):
+        raise typer.BadParameter("there is no Firehose to run it: leave it out", param_hint="--transform")
     if items is not None and table_gb is not None:
         raise typer.BadParameter("say it in items or in GB", param_hint="--table-gb")
     if table_gb is not None:
         items = round(table_gb * GB / (item_kb * KB))
     return Load(writes_per_second, item_kb, 1_000_000 if items is None else items, surface, retention_hours,  # type: ignore[arg-type]
-                delete_share, peak, paths, sinks)  # type: ignore[arg-type]  # fmt: skip
+                delete_share, peak, paths, sinks, transform)  # type: ignore[arg-type]  # fmt: skip
 
 
 def rows(load: Load, made: Plan, stream: Stream | None) -> list[tuple[str, str, str]]:
@@ -139,7 +157,7 @@ def _stream_rows(load: Load, made: Plan, stream: Stream | None) -> list[tuple[st
     flow = f"{busiest:,.0f} records, {busiest * made.record_bytes / MB:,.2f} MB a second at the peak"
     modes = (
         f"on demand {stream.on_demand_usd:,.2f} USD a month, provisioned {stream.provisioned_usd:,.2f}, "
-        f"which is cheaper up to {stream.break_even_shards:,} shards"
+        f"which is cheaper up to {stream.break_even_shards:,} shards; on demand where you do not know the peak"
     )
     return [
         ("shards", f"{made.shards:,}", f"{flow}, read by {load.readers}, {HEADROOM:.0%} full"),
@@ -157,18 +175,20 @@ def _capture_rows(load: Load, made: Plan) -> Iterator[tuple[str, str, str]]:
         arrived = made.bytes_per_second / MB * made.firehose_seconds
         told = f"{arrived:,.1f} MB in that time, {made.firehose_objects_per_day:,.0f} objects a day"
         yield "Firehose buffer", f"{FIREHOSE_BUFFER_MB} MB, {made.firehose_seconds} s", told
+    if load.transform:
+        told = f"{made.transforms_per_second * DAY_SECONDS:,.0f} invocations a day"
+        yield "transformation", f"{TRANSFORM_MB} MB, {TRANSFORM_BUFFER_SECONDS} s", told
     if load.has_consumer:
         told = (
             f"which are 6 MB, where Lambda ends it; {made.invocations_per_second * DAY_SECONDS:,.0f} invocations a day"
         )
         yield "Lambda batch", f"{WINDOW_SECONDS} s, or {made.batch_records:,} records", told
-        yield "Lambda concurrency", f"{made.concurrency:,}", "one a shard"
+        yield "Lambda concurrency", f"{made.concurrency:,}", "one a shard; a stream on demand begins with four"
 
 
 def _lake_rows(load: Load, made: Plan) -> Iterator[tuple[str, str, str]]:
-    fresh = (
-        f"{made.bytes_per_second / MB * made.compact_minutes * 60:,.1f} MB of records, {made.compact_seconds:,.0f} s"
-    )
+    arrived = made.bytes_per_second * load.ways / MB * made.compact_minutes * 60
+    fresh = f"{arrived:,.1f} MB of records{' by both ways' if load.ways > 1 else ''}, {made.compact_seconds:,.0f} s"
     grows = (
         f"of state; a month adds {made.raw_gb_per_month:,.2f} GB raw, {made.log_gb_per_month:,.2f} GB of log, "
         f"{made.replaced_gb_per_month:,.2f} GB of replaced state"
@@ -183,8 +203,10 @@ def _lake_rows(load: Load, made: Plan) -> Iterator[tuple[str, str, str]]:
     yield (
         "refresh",
         f"every {made.refresh_hours:.3g} h",
-        f"a tail of 5% of the items, or a day; {made.refresh_seconds:,.0f} s",
+        f"a tail of 5% of the items, or a day, or twice what it takes; {made.refresh_seconds:,.0f} s",
     )
+    units = load.table_bytes / CONSISTENT_READ
+    yield "verify", "daily", f"{units:,.0f} read units; {made.verify_seconds:,.0f} s, and what --wait takes"
     yield (
         "task",
         f"{made.task_vcpu} vCPU, {made.task_memory_gb} GB",
@@ -217,7 +239,7 @@ def _print_costs(lines: list[Cost], prices: Prices) -> None:
         )
     total = sum(line.usd for line in lines)
     print_rows(["part", "what", "a month", "USD", "USD a month"], [*shown, ("all", "", "", "", f"{total:,.2f}")])
-    print(f"prices of {prices.region}, {prices.date}; without the table, transfer, logs, requests of KMS, queries")
+    print(f"prices of {prices.region}, {prices.date}; without the table, transfer, NAT, logs, requests of KMS, queries")
 
 
 def _plain(usd: float) -> str:

@@ -85,7 +85,7 @@ locals {
       periods = 2
       compare = local.above
       limit   = var.thresholds.newest_change_age_seconds
-      missing = "notBreaching" # compact did not run, which is told by not-run
+      missing = "ignore" # compact did not run, which is told by not-run. Of alarms on DynamoDB's metrics CloudWatch keeps the state, whatever is said (PutMetricAlarm)
       tell    = "${one.table} is written to, and the newest change in its log is older than ${var.thresholds.newest_change_age_seconds} s. What is before compact stands still: streaming, Firehose or the consumer (dynalake doctor, and the table's own alarms)."
     } if one.job == "compact" && one.watch_age
   }

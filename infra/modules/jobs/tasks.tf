@@ -30,6 +30,11 @@ resource "aws_ecs_task_definition" "this" {
     name = "scratch"
   }
 
+  # A schedule names one revision, and what is deregistered does not start: the next one is there before the last one goes.
+  lifecycle {
+    create_before_destroy = true
+  }
+
   container_definitions = jsonencode([{
     name                   = local.container
     image                  = "${aws_ecr_repository.this.repository_url}:${var.image_tag}"
@@ -38,8 +43,9 @@ resource "aws_ecs_task_definition" "this" {
     user                   = "10001:10001" # the image's own, said here too
     readonlyRootFilesystem = true
     mountPoints            = [{ sourceVolume = "scratch", containerPath = local.scratch, readOnly = false }]
+    # boto3 takes the Region from AWS_DEFAULT_REGION; AWS_REGION, as other SDKs have it, it does not read.
     environment = [
-      { name = "AWS_REGION", value = local.region },
+      { name = "AWS_DEFAULT_REGION", value = local.region },
       { name = "DYNALAKE_LAKE", value = var.lake.uri },
       { name = "TMPDIR", value = local.scratch },
     ]

@@ -82,6 +82,15 @@ variable "tables" {
   }
   validation {
     condition = alltrue(flatten([for table in values(var.tables) : [
+      for job in [table.compact, table.refresh, table.verify] : [
+        for rate in regexall("^rate\\(([0-9]+) (minute|hour|day)s?\\)$", job.schedule) :
+        job.silent_hours * 60 > tonumber(rate[0]) * { minute = 1, hour = 60, day = 1440 }[rate[1]]
+      ] if job.enabled
+    ]]))
+    error_message = "silent_hours must be longer than from one start to the next, or the alarm \"has not run\" is raised by every wait."
+  }
+  validation {
+    condition = alltrue(flatten([for table in values(var.tables) : [
       for job in [table.compact, table.refresh, table.verify] : !contains(job.arguments, "--json")
     ]]))
     error_message = "--json does not go with --metrics, and without metrics there are no alarms."
@@ -172,7 +181,8 @@ variable "thresholds" {
       failed                     runs that failed within an hour. compact: two, for the start ten minutes later mends what passes by itself;
                                  refresh and verify: one, as the next is a day away.
       dead_letters               records that a compact could not take in: one, as each may be a change that the log lacks.
-      differing                  items that a verify found to differ from the table: one, as this is what must never be. Stays until a verify finds none.
+      differing                  items that a verify found to differ from the table: one, as this is what must never be. Stays until a verify finds none, be it
+                                 that of a sample without those items: dynalake status and proofs/ have what each found.
       unproven                   items that changed all the while a verify looked: one. Run it again; what stays unproven is a difference in the making.
       newest_change_age_seconds  how old the newest change in the log may be while the table is written to: an hour, twice what Firehose (15 minutes),
                                  compact (10) and a task's start take together. 1800 to 43200. Of a table at rest nothing is said.

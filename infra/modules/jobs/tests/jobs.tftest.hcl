@@ -101,7 +101,7 @@ run "as_given" {
   }
   assert {
     condition = alltrue([for role, task in aws_ecs_task_definition.this : alltrue([for container in jsondecode(task.container_definitions) :
-      { for one in container.environment : one.name => one.value } == { AWS_REGION = "eu-central-1", DYNALAKE_LAKE = "s3://shop-lake/lake", TMPDIR = "/scratch" }
+      { for one in container.environment : one.name => one.value } == { AWS_DEFAULT_REGION = "eu-central-1", DYNALAKE_LAKE = "s3://shop-lake/lake", TMPDIR = "/scratch" }
     ])])
     error_message = "jobs know their lake, and where scratch is"
   }
@@ -166,7 +166,7 @@ run "as_given" {
       orders-compact-dead-letters = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
       orders-verify-differing     = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
       orders-verify-unproven      = "GreaterThanOrEqualToThreshold 1, 1 of 1, ignore"
-      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, notBreaching"
+      orders-compact-behind       = "GreaterThanThreshold 3600, 2 of 2, ignore"
       starts-refused              = "GreaterThanOrEqualToThreshold 3, 1 of 1, notBreaching"
       starts-dropped              = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
       starts-untold               = "GreaterThanOrEqualToThreshold 1, 1 of 1, notBreaching"
@@ -348,6 +348,14 @@ run "wrong_in_a_fourth_way" {
   command = plan
   variables {
     tables = { orders = { table_name = "orders", compact = { schedule = "every ten minutes" } } }
+  }
+  expect_failures = [var.tables]
+}
+
+run "wrong_in_a_fifth_way" {
+  command = plan
+  variables {
+    tables = { orders = { table_name = "orders", compact = { schedule = "rate(1 hour)", silent_hours = 1 } } }
   }
   expect_failures = [var.tables]
 }
