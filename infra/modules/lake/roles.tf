@@ -7,19 +7,19 @@ locals {
   jobs = {
     compaction = { # compact, refresh, publish
       writes  = ["warehouse/*", "dead_letters/*", "locks/*", "masks.check", "views.sql", "views.spark.sql", "views.athena.json"]
-      deletes = ["warehouse/*", "locks/*"] # files of a commit that was lost to another job; its lock
-      reads   = []                         # beside the lake
-      by      = ["s3"]                     # services that may use the key for it
+      deletes = ["warehouse/*"] # files of a commit that was lost to another job
+      reads   = []              # beside the lake
+      by      = ["s3"]          # services that may use the key for it
     }
     verify = {
       writes  = ["proofs/*", "locks/*"]
-      deletes = ["locks/*"]
+      deletes = []
       reads   = []
       by      = ["s3"]
     }
     backfill = { # with --from-export and --prune
       writes  = ["raw/backfill/*", "raw/export/*", "raw/repair/*", "backfills/*", "exports/*", "locks/*", "masks.check"]
-      deletes = ["locks/*"]
+      deletes = []
       reads   = [local.exports]
       by      = ["s3"]
     }

@@ -72,9 +72,9 @@ run "jobs_may_do_their_work_and_nothing_more" {
     condition = {
       for name, role in aws_iam_role_policy.job : name => flatten([for statement in jsondecode(role.policy).Statement : statement.Resource if statement.Sid == "Deletes"])
       } == {
-      compaction = ["arn:aws:s3:::mock-bucket/lake/warehouse/*", "arn:aws:s3:::mock-bucket/lake/locks/*"]
-      verify     = ["arn:aws:s3:::mock-bucket/lake/locks/*"]
-      backfill   = ["arn:aws:s3:::mock-bucket/lake/locks/*"]
+      compaction = ["arn:aws:s3:::mock-bucket/lake/warehouse/*"]
+      verify     = []
+      backfill   = []
       redrive    = []
     }
     error_message = "Raw objects and dead letters are deleted by nobody."
