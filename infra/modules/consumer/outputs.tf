@@ -42,3 +42,8 @@ output "raw_prefix" {
   description = "Where in the bucket records land, and the function may write."
   value       = "${var.lake.prefix}/raw/stream=${var.stream_name}/"
 }
+
+output "secret_arn" {
+  description = "The secret of masks that the function may open; null where it may open none."
+  value       = module.function.secret_arn
+}
