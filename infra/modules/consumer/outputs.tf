@@ -47,3 +47,8 @@ output "secret_arn" {
   description = "The secret of masks that the function may open; null where it may open none."
   value       = module.function.secret_arn
 }
+
+output "stream_kms_key_arn" {
+  description = "The key that the function may decrypt the stream with; null where that needs no right."
+  value       = local.stream_key
+}
