@@ -42,3 +42,13 @@ output "raw_prefix" {
   description = "Where in the bucket records land, and the function may write."
   value       = "${var.lake.prefix}/raw/stream=${var.stream_name}/"
 }
+
+output "secret_arn" {
+  description = "The secret of masks that the function may open; null where it may open none."
+  value       = module.function.secret_arn
+}
+
+output "stream_kms_key_arn" {
+  description = "The key that the function may decrypt the stream with; null where that needs no right."
+  value       = local.stream_key
+}

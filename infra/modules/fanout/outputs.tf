@@ -55,3 +55,8 @@ output "sinks" {
   # Events come into the queue from then on.
   depends_on = [aws_cloudwatch_event_target.sink, aws_sqs_queue_policy.sink, aws_sqs_queue_policy.undelivered]
 }
+
+output "table_kms_key_arn" {
+  description = "The key that the pipe may decrypt the stream with; null where that needs no right."
+  value       = var.table_kms_key_arn
+}

@@ -22,3 +22,8 @@ output "handler" {
   description = "What the function runs."
   value       = aws_lambda_function.this.handler
 }
+
+output "secret_arn" {
+  description = "The secret that the function may open; null where it may open none."
+  value       = var.secret_arn
+}

@@ -106,6 +106,8 @@ module "transform" {
   log_retention_days   = var.log_retention_days
 }
 
+# "This ensures that only you can request Firehose to assume the IAM role" (Controlling access). AWS says nowhere that Firehose
+# sends aws:SourceAccount or aws:SourceArn, and a condition on what it does not send would keep it out.
 resource "aws_iam_role" "firehose" {
   count = var.firehose ? 1 : 0
   name  = "${local.name}-firehose"
@@ -115,12 +117,7 @@ resource "aws_iam_role" "firehose" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "firehose.amazonaws.com" }
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id }
-        ArnEquals = {
-          "aws:SourceArn" = "arn:${data.aws_partition.current.partition}:firehose:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:deliverystream/${local.firehose_name}"
-        }
-      }
+      Condition = { StringEquals = { "sts:ExternalId" = data.aws_caller_identity.current.account_id } }
     }]
   })
 }

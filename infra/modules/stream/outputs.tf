@@ -27,3 +27,8 @@ output "error_prefix" {
   description = "Where in the bucket Firehose puts what it could not deliver, unmasked: for `redrive --from`."
   value       = local.error_prefix
 }
+
+output "transform_secret_arn" {
+  description = "The secret of masks that the transformation may open; null where it may open none."
+  value       = one(module.transform[*].secret_arn)
+}

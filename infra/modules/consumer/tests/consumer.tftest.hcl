@@ -151,6 +151,17 @@ run "reads_an_encrypted_dynamodb_stream" {
   }
 }
 
+run "opens_the_secret_of_masks" {
+  command = plan
+  variables {
+    secret_arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:masks-AbCdEf"
+  }
+  assert {
+    condition     = output.secret_arn == var.secret_arn
+    error_message = "In a lake with masks a function that may not open the secret lands nothing."
+  }
+}
+
 run "refuses_to_name_records_that_are_gone_by_monday" {
   command = plan
   variables {

@@ -126,12 +126,9 @@ run "keeps_streams_and_delivers_changes" {
       Effect    = "Allow"
       Action    = "sts:AssumeRole"
       Principal = { Service = "firehose.amazonaws.com" }
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = "111122223333" }
-        ArnEquals    = { "aws:SourceArn" = "arn:aws:firehose:eu-central-1:111122223333:deliverystream/shop-orders-raw" }
-      }
+      Condition = { StringEquals = { "sts:ExternalId" = "111122223333" } }
     }]
-    error_message = "Firehose takes the role, for this delivery stream of this account alone."
+    error_message = "Firehose takes the role, for this account alone."
   }
 }
 

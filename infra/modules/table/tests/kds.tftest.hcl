@@ -101,16 +101,26 @@ run "captures_by_kinesis_on_two_ways" {
   }
 }
 
-run "masks_by_the_transformation" {
+run "masks_on_both_ways_and_keeps_for_as_long_as_told" {
   command = plan
 
   variables {
-    secret_arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:masks-AbCdEf"
-    transform  = true
+    secret_arn         = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:masks-AbCdEf"
+    transform          = true
+    retention_hours    = 336
+    record_age_seconds = 172800
   }
   assert {
     condition     = output.function_names == { consumer = "shop-shop-orders-consumer", transform = "shop-shop-orders-transform" }
     error_message = "Both functions are there, and watched."
+  }
+  assert {
+    condition     = module.consumer[0].secret_arn == var.secret_arn && module.stream[0].transform_secret_arn == var.secret_arn
+    error_message = "Both may open the secret: without it neither lands anything."
+  }
+  assert {
+    condition     = module.stream[0].retention_hours == 336 && module.consumer[0].record_age_seconds == 172800
+    error_message = "The stream keeps records, and the consumer tries them, as long as it was told."
   }
 }
 

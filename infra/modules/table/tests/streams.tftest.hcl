@@ -61,6 +61,10 @@ run "captures_the_table_s_own_stream" {
     condition     = length([for policy in [aws_iam_role_policy.backfill.policy, aws_iam_role_policy.verify.policy] : policy if contains(jsondecode(policy).Statement[*].Sid, "TableKey")]) == 2
     error_message = "backfill and verify decrypt the table."
   }
+  assert {
+    condition     = module.consumer[0].stream_kms_key_arn == var.table_kms_key_arn
+    error_message = "The consumer decrypts the stream: else it reads nothing, and the stream keeps 24 hours."
+  }
 }
 
 run "fans_out_beside_the_lake" {
@@ -71,6 +75,10 @@ run "fans_out_beside_the_lake" {
   assert {
     condition     = output.pipe_name == "shop-orders" && keys(output.sinks) == ["audit", "search"] && output.function_names == { consumer = "shop-orders-consumer" }
     error_message = "The pipe for the sinks, and the consumer for the lake."
+  }
+  assert {
+    condition     = module.fanout[0].table_kms_key_arn == var.table_kms_key_arn
+    error_message = "The pipe decrypts the stream."
   }
   assert {
     condition     = contains(output.dead_letter_queue_names, "shop-orders-failures") && length(output.dead_letter_queue_names) == 5
