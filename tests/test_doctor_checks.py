@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from dynalake.doctor import alarms, buckets, consumers, firehoses, lakes, permissions, queues, streams, tables
-from dynalake.doctor.account import Account, Oldest, is_enabling
+from dynalake.doctor.account import Account, Oldest, is_switching
 from dynalake.doctor.finding import Finding, Unread
 from dynalake.doctor.firehoses import Began
-from dynalake.doctor.reading import Seen, denied_to
+from dynalake.doctor.reading import Seen, alarms_of, denied_to
 from lake.config import LakeConfig, TableConfig
 from lake.dynamodb import DescribedTable
 from lake.lake import Lake
@@ -39,6 +39,7 @@ TRANSFORM = {
 CONSUMER = {**TRANSFORM, "Handler": "ingest.handlers.stream_handler"}
 LAMBDA = {"Type": "Lambda", "Parameters": [{"ParameterName": "LambdaArn", "ParameterValue": FUNCTION_ARN}]}
 NO_RIGHT = Unread("no right", "Ask")
+UNTOLD = Oldest(None, False)
 DAY_US = 86_400_000_000
 NOW_US = 1_790_000_000_000_000
 
@@ -109,7 +110,8 @@ def test_a_stream_that_is_gone_or_being_made() -> None:
     (firehose(ErrorOutputPrefix="firehose-errors/!{firehose:error-output-type}/"), []),
     (with_lambda(), []),
     (firehose() | {"DeliveryStreamStatus": "CREATING_FAILED"}, ["firehose"]),
-    (firehose() | {"Destinations": [{"SplunkDestinationDescription": {}}]}, ["firehose destination"]),
+    (firehose(ErrorOutputPrefix="lake/dead_letters/"), ["error prefix"]),
+    (firehose(ErrorOutputPrefix="lake/warehouse/errors/"), ["error prefix"]),
 ])  # fmt: skip
 def test_a_firehose(described: dict[str, Any], wrong: list[str]) -> None:
     assert told(firehoses.check_firehose(LAKE, TABLE, described, TRANSFORM)) == wrong
@@ -134,8 +136,33 @@ def test_masks_need_the_transformation(described: dict[str, Any], function: Any,
     assert told(firehoses.check_firehose(LAKE, MASKED, described, function)) == wrong
 
 
+def test_firehoses_of_others_are_left_alone() -> None:
+    """Where none delivers into the lake, one to a bucket may be read from there; one to elsewhere is none of ours."""
+    ours, elsewhere = firehose(), firehose(Prefix="elsewhere/")
+    splunk = firehose() | {"Destinations": [{"SplunkDestinationDescription": {}}]}
+    assert firehoses.of_lake(LAKE, [splunk, elsewhere, ours]) == [ours]
+    assert firehoses.of_lake(LAKE, [splunk, elsewhere]) == [elsewhere]
+    assert firehoses.of_lake(LAKE, [splunk]) == []
+    into_tables = firehose(Prefix="lake/warehouse/")  # which is wrong, and ours to say
+    assert firehoses.of_lake(LAKE, [into_tables, elsewhere]) == [into_tables]
+
+
+@pytest.mark.parametrize(("disabled_us", "enabled_us", "proven_us", "wrong"), [
+    (None, NOW_US, None, []),
+    (NOW_US - 1, None, None, []),
+    (NOW_US - 1, NO_RIGHT, None, []),
+    (NOW_US - 1, NOW_US, None, ["streaming gap"]),
+    (NOW_US - 1, NOW_US, NOW_US, ["streaming gap"]),
+    (NOW_US - 1, NOW_US, NOW_US + 1, []),
+])  # fmt: skip
+def test_streaming_that_was_off_and_on_again_left_changes_out(
+    disabled_us: int | None, enabled_us: Any, proven_us: int | None, wrong: list[str]
+) -> None:
+    began = Began(enabled_us, UNTOLD, 0, DAY_US, proven_us, disabled_us)
+    assert told(firehoses.check_gap(TABLE, began)) == wrong
+
+
 START_US = NOW_US - DAY_US  # of the Firehose
-UNTOLD = Oldest(None, False)
 
 
 @pytest.mark.parametrize(("began", "status"), [
@@ -167,11 +194,11 @@ def test_what_cloudtrail_tells() -> None:
     def event(**changes: Any) -> dict[str, Any]:
         return {"CloudTrailEvent": json.dumps({"requestParameters": asked, **changes})}
 
-    assert is_enabling(event(), "orders", ARN)
-    assert not is_enabling(event(errorCode="ValidationException"), "orders", ARN)
-    assert not is_enabling(event(requestParameters=None), "orders", ARN)
-    assert not is_enabling(event(), "others", ARN)
-    assert not is_enabling({"CloudTrailEvent": "{"}, "orders", ARN)
+    assert is_switching(event(), "orders", ARN)
+    assert not is_switching(event(errorCode="ValidationException"), "orders", ARN)
+    assert not is_switching(event(requestParameters=None), "orders", ARN)
+    assert not is_switching(event(), "others", ARN)
+    assert not is_switching({"CloudTrailEvent": "{"}, "orders", ARN)
 
 
 def mapping(name: str = "consumer", **changes: Any) -> dict[str, Any]:
@@ -186,7 +213,12 @@ def mapping(name: str = "consumer", **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("changes", "wrong"), [
     ({}, []),
     ({"StartingPosition": "LATEST"}, ["starting position"]),
-    ({"StartingPosition": "AT_TIMESTAMP"}, []),
+    ({"FilterCriteria": {"Filters": []}}, []),
+    ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, []),
+    ({"FilterCriteria": {"Filters": [{"Pattern": '{"data": {"tableName": ["others", "orders"]}}'}]}}, []),
+    ({"FilterCriteria": {"Filters": [{"Pattern": '{"data": {"tableName": ["others"]}}'}]}}, ["filter"]),
+    ({"FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]}}, ["filter"]),
+    ({"FilterCriteria": {"Filters": [{"Pattern": '{"data": {"eventName": ["INSERT"]}}'}]}}, ["filter"]),
     ({"LastProcessingResult": "PROBLEM: Function call failed"}, ["mapping"]),
     ({"LastProcessingResult": "No records processed"}, []),
     ({"DestinationConfig": {"OnFailure": {}}}, ["on-failure destination"]),
@@ -197,6 +229,13 @@ def mapping(name: str = "consumer", **changes: Any) -> dict[str, Any]:
 def test_a_mapping_of_a_native_stream(changes: dict[str, Any], wrong: list[str]) -> None:
     functions = {"consumer": CONSUMER}
     assert told(consumers.check_mappings(TABLE, [mapping(**changes)], functions, 24 * 3_600, LAKE.uri)) == wrong
+
+
+def test_from_when_a_mapping_reads_is_not_known_to_be_early_enough() -> None:
+    found = consumers.check_mappings(
+        TABLE, [mapping(StartingPosition="AT_TIMESTAMP")], {"consumer": CONSUMER}, 24 * 3_600, LAKE.uri
+    )  # fmt: skip
+    assert told(found, "unknown") == ["starting position"]
 
 
 def test_functions_of_others_are_left_alone() -> None:
@@ -221,6 +260,8 @@ def test_functions_of_others_are_left_alone() -> None:
 @pytest.mark.parametrize(("found", "mappings", "beat_us", "status"), [
     ([], [], None, "wrong"),
     ([firehose()], [], None, "ok"),
+    ([firehose(Prefix="elsewhere/")], [], None, "unknown"),
+    ([firehose(Prefix="elsewhere/")], [mapping()], None, "ok"),
     ([firehose() | {"DeliveryStreamStatus": "CREATING_FAILED"}], [], None, "wrong"),
     ([], [mapping()], None, "ok"),
     ([], [mapping(State="Disabled")], None, "wrong"),
@@ -298,6 +339,8 @@ SELECT = 'SELECT MAX(ReadProvisionedThroughputExceeded) FROM SCHEMA("AWS/Kinesis
     (alarm(), "ok"),
     (alarm(ActionsEnabled=False), "wrong"),
     (alarm(AlarmActions=[]), "wrong"),
+    (alarm(StateValue="OK"), "ok"),
+    (alarm(StateValue="ALARM"), "wrong"),
     (alarm(MetricName="WriteProvisionedThroughputExceeded"), "wrong"),
     (query(SELECT), "ok"),
     (query(f"{SELECT} WHERE StreamName = 'orders'"), "ok"),
@@ -308,6 +351,29 @@ def test_an_alarm_watches_and_tells(present: dict[str, Any], status: str) -> Non
     watched = {"stream": alarms.dimensions("stream", "orders")}
     found = [one for one in alarms.check_alarms("orders", watched, [present], []) if "alarm Read" in one.check]
     assert [one.status for one in found] == [status]
+
+
+def test_an_alarm_without_action_is_not_enabled_only() -> None:
+    """enable-alarm-actions gives none."""
+    watched = {"stream": alarms.dimensions("stream", "orders")}
+
+    def do(**changes: Any) -> str:
+        found = alarms.check_alarms("orders", watched, [alarm(**changes)], [])
+        return next(one.do for one in found if "alarm Read" in one.check)
+
+    assert "enable-alarm-actions --alarm-names a" in do(ActionsEnabled=False)
+    assert "enable-alarm-actions" not in do(AlarmActions=[])
+
+
+def test_an_account_may_have_thousands_of_alarms() -> None:
+    class Paging(Account):
+        def ask(self, service: str, method: str, absent: Any = (), **request: Any) -> Any:
+            page = int(request.get("NextToken", "0"))
+            answer: dict[str, Any] = {"MetricAlarms": [alarm(AlarmName=f"{page}-{n}") for n in range(100)]}
+            return answer if page == 49 else answer | {"NextToken": str(page + 1)}
+
+    found, _ = alarms_of(Paging())
+    assert not isinstance(found, Unread) and len(found) == 5_000
 
 
 def test_each_metric_needs_an_alarm() -> None:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ATTEMPTS_MAX = 3  # of a request
 PAGES_MAX = 20
-FIREHOSES_MAX = 100  # described, of an account: Firehose allows five a second
+FIREHOSES_MAX = 100  # described, for a table
+FIREHOSES_AT_ONCE = 5  # and as many a second. AWS: "DescribeDeliveryStream", Amazon Data Firehose quotas
 SHARDS_MAX = 16  # of which the oldest record is looked for
 RECORDS_MAX = 100  # of a shard, looked at for one of the table
 READS_MAX = 3  # of a shard, where they come empty
-_ENABLE = "EnableKinesisStreamingDestination"
+_ENABLE, _DISABLE = "EnableKinesisStreamingDestination", "DisableKinesisStreamingDestination"
 _DENIED = ("AccessDenied", "Unauthorized", "NotAuthorized", "403")
 # Rights that are not called as the operation is.
 _RIGHTS = {
@@ -50,6 +51,7 @@ class Account:
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str, str], Any] = {}
         self._silent: dict[str, Unread] = {}
+        self._described: set[str] = set()  # Firehoses
 
     def ask(self, service: str, method: str, absent: Collection[str] = (), **request: Any) -> Answer:
         """An operation's answer; None where AWS refuses with a code of `absent`."""
@@ -121,6 +123,9 @@ class Account:
         names = sorted(names, key=lambda name: (stream not in name, name))  # the likely ones, where there are too many
         found = []
         for name in names[:FIREHOSES_MAX]:
+            if name not in self._described and len(self._described) >= FIREHOSES_AT_ONCE:
+                time.sleep(1 / FIREHOSES_AT_ONCE)
+            self._described.add(name)
             answer = self.ask("firehose", "describe_delivery_stream", ("ResourceNotFoundException",),
                               DeliveryStreamName=name)  # fmt: skip
             if isinstance(answer, Unread):
@@ -147,19 +152,29 @@ class Account:
             request["ExclusiveStartDeliveryStreamName"] = found[-1]
         return found
 
-    def enabled_at_us(self, table: str, stream_arn: str) -> int | Unread | None:
-        """When streaming into the stream was last enabled, as CloudTrail tells it; None where it does not.
+    def switched_at_us(self, table: str, stream_arn: str) -> tuple[int | Unread | None, int | None]:
+        """When streaming into the stream was last enabled, and last disabled before that, as CloudTrail tells it; None
+        where it does not.
 
         AWS: LookupEvents knows the management events of the last 90 days.
         """
+        enabled = self._switches(_ENABLE, table, stream_arn)
+        if isinstance(enabled, Unread):
+            return enabled, None
+        if not enabled:
+            return None, None
+        disabled = self._switches(_DISABLE, table, stream_arn)
+        before = [] if isinstance(disabled, Unread) else [at_us for at_us in disabled if at_us < max(enabled)]
+        return max(enabled), max(before, default=None)
+
+    def _switches(self, event: str, table: str, stream_arn: str) -> list[int] | Unread:
         events = self.pages(
-            "cloudtrail", "lookup_events", "Events", ("NextToken", "NextToken"), 4,
-            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": _ENABLE}],
+            "cloudtrail", "lookup_events", "Events", ("NextToken", "NextToken"), PAGES_MAX,
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": event}],
         )  # fmt: skip
         if isinstance(events, Unread):
             return events
-        times = [round(one["EventTime"].timestamp() * 1e6) for one in events if is_enabling(one, table, stream_arn)]
-        return max(times, default=None)
+        return [round(one["EventTime"].timestamp() * 1e6) for one in events if is_switching(one, table, stream_arn)]
 
     def oldest_record(self, stream_arn: str, table: str) -> Oldest | Unread:
         """Costs a read or a few of each shard, of the five a second that all who read it share."""
@@ -225,7 +240,7 @@ def _unread(fault: LakeError, code: str, right: str) -> Unread:
     return Unread(reason, fault.remedy or "Run it again")
 
 
-def is_enabling(event: Description, table: str, stream_arn: str) -> bool:
+def is_switching(event: Description, table: str, stream_arn: str) -> bool:
     try:
         told = json.loads(event.get("CloudTrailEvent") or "{}")
     except ValueError:

@@ -50,6 +50,7 @@ METRICS = (
     Metric("dynalake", "Differing", "verify", "the lake differs from the table"),
     Metric("dynalake", "Unproven", "verify", "the lake could not be proven"),
 )
+_NAMES = sorted({one.name for one in METRICS})
 DIMENSIONS = {
     "stream": "StreamName", "table": "TableName", "firehose": "DeliveryStreamName",
     "transforming firehose": "DeliveryStreamName", "function": "FunctionName", "consumer": "FunctionName",
@@ -76,9 +77,24 @@ def check_alarms(
     if isinstance(alarms, Unread):
         yield unknown("alarms", table, alarms)
         return
+    by_metric = _by_metric(alarms)
     for metric in METRICS:
         for named in watched.get(metric.of, ()):
-            yield _check_metric(table, metric, named, alarms, composites)
+            yield _check_metric(table, metric, named, by_metric.get(metric.name, ()), composites)
+
+
+def _by_metric(alarms: Sequence[Description]) -> dict[str, list[Description]]:
+    """Those that name a metric at all: an account may have thousands, and each is asked about for each table."""
+    found: dict[str, list[Description]] = {}
+    for alarm in alarms:
+        queries = alarm.get("Metrics") or ()
+        names = {alarm.get("MetricName")} | {one.get("MetricStat", {}).get("Metric", {}).get("MetricName")
+                                             for one in queries}  # fmt: skip
+        told = " ".join(one.get("Expression") or "" for one in queries)
+        for name in _NAMES:
+            if name in names or name in told:
+                found.setdefault(name, []).append(alarm)
+    return found
 
 
 def _check_metric(
@@ -91,8 +107,16 @@ def _check_metric(
     shown = f"{subject}: {told[0] if told else 'none'}"
     check = f"alarm {metric.name}"
     if found and not telling:
-        return judged(check, table, False, f"{shown} tells nobody",
-                      f"Give it an action: aws cloudwatch enable-alarm-actions --alarm-names {told[0]}")  # fmt: skip
+        do = f"aws cloudwatch enable-alarm-actions --alarm-names {told[0]}"
+        if not any(one.get("AlarmActions") for one in found):
+            do = (
+                "It has no action: apply infra/, which has it tell the lake's topic, or put one in by its alarm_actions"
+            )
+        return judged(check, table, False, f"{shown} tells nobody", do)
+    ringing = [one["AlarmName"] for one in found if one.get("StateValue") == "ALARM"]
+    if ringing:
+        return judged(check, table, False, f"{subject}: {ringing[0]} is in ALARM",
+                      f"{metric.tells[0].upper()}{metric.tells[1:]}: docs/playbook.md has what to do")  # fmt: skip
     if telling and metric.name == "Succeeded" and not any(map(_takes_silence_for_bad, telling)):
         return judged(check, table, False, f"{shown} takes no data for good",
                       "Set its TreatMissingData to breaching: a job that does not run tells nothing")  # fmt: skip
@@ -126,7 +150,7 @@ def _selects(expression: str, metric: Metric, named: Dimensions) -> bool:
     if metric.namespace not in expression or not re.search(rf"\b{re.escape(metric.name)}\b", expression):
         return False
     quoted = {part for pair in re.findall(r"'([^']*)'|\"([^\"]*)\"", expression) for part in pair}
-    return set(named.values()) <= quoted or " WHERE " not in expression.upper()
+    return set(named.values()) <= quoted or not re.search(r"\bWHERE\b", expression, re.IGNORECASE)
 
 
 def _tells(alarm: Description, composites: Sequence[Description]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from dynalake.doctor.finding import Answer, Description, Finding, Unread, judged, unknown
-from dynalake.doctor.firehoses import is_at_work, name_of
+from dynalake.doctor.firehoses import is_at_work, name_of, place_of
 from dynalake.doctor.functions import STREAM_HANDLER, check_function, function_name, is_ours, lake_of
+from lake import layout
 from lake.config import TableConfig
 
 NATIVE_RETENTION_SECONDS = 24 * 3_600  # of DynamoDB Streams
@@ -45,6 +47,7 @@ def check_mappings(
         name = function_name(mapping["FunctionArn"])
         if not isinstance(function, Unread):  # else it may be another's
             yield from _settings(table.name, mapping, retention_seconds)
+            yield _filter(table, mapping)
         yield from check_function(table.name, "consumer", name, function, STREAM_HANDLER, lake)
 
 
@@ -52,11 +55,16 @@ def _settings(table: str, mapping: Description, retention_seconds: int | None) -
     update = f"aws lambda update-event-source-mapping --uuid {mapping['UUID']}"
     yield _state(table, mapping, update)
     position = mapping.get("StartingPosition", "")
-    yield judged(
-        "starting position", table, position in ("TRIM_HORIZON", "AT_TIMESTAMP"), position,
-        "It may have missed changes, and cannot be changed: delete the mapping, make it anew with TRIM_HORIZON, then "
-        f"dynalake backfill {table} --again --prune",
-    )  # fmt: skip
+    if position == "AT_TIMESTAMP":
+        at = mapping.get("StartingPositionTimestamp", "a time that is not told")
+        do = f"See that streaming was enabled after that; if not, dynalake backfill {table} --again --prune"
+        yield unknown("starting position", table, Unread(f"{position}, {at}", do))
+    else:
+        yield judged(
+            "starting position", table, position == "TRIM_HORIZON", position,
+            "It may have missed changes, and cannot be changed: delete the mapping, make it anew with TRIM_HORIZON, "
+            f"then dynalake backfill {table} --again --prune",
+        )  # fmt: skip
     responses = mapping.get("FunctionResponseTypes") or []
     yield judged(
         "partial batches", table, "ReportBatchItemFailures" in responses, ", ".join(responses) or "not reported",
@@ -75,6 +83,24 @@ def _settings(table: str, mapping: Description, retention_seconds: int | None) -
         "on-failure destination", table, destination is not None, destination or "none",
         f"What is given up is lost without a word: {update} --destination-config OnFailure={{Destination=QUEUE_ARN}}",
     )  # fmt: skip
+
+
+def _filter(table: TableConfig, mapping: Description) -> Finding:
+    """AWS: "Control which events Lambda sends to your function": what no pattern matches is dropped, as if done."""
+    patterns = [one.get("Pattern", "") for one in (mapping.get("FilterCriteria") or {}).get("Filters", ())]
+    is_right = not patterns or any(_takes_all(json.loads(one or "{}"), table.dynamodb_name) for one in patterns)
+    return judged(
+        "filter", table.name, is_right, " or ".join(patterns) or "none",
+        "What it leaves out never comes to the lake, and nothing tells of it: aws lambda update-event-source-mapping "
+        f"--uuid {mapping['UUID']} --filter-criteria '{{}}'; then dynalake backfill {table.dynamodb_name} --again "
+        "--prune",
+    )  # fmt: skip
+
+
+def _takes_all(pattern: Description, table: str) -> bool:
+    """Whether every change of the table matches: no condition, or that it is of some tables, of which this is one."""
+    data = pattern.get("data", {})
+    return set(pattern) <= {"data"} and set(data) <= {"tableName"} and table in data.get("tableName", [table])
 
 
 def _record_age(table: str, mapping: Description, retention_seconds: int | None, update: str) -> Finding:
@@ -114,8 +140,14 @@ def check_capture(
 ) -> Finding:
     """Somebody reads the stream into the lake."""
     ways, unread = [], [one for one in (firehoses, mappings, beat_us) if isinstance(one, Unread)]
-    if not isinstance(firehoses, Unread):
-        ways += [f"Firehose {name_of(one)}" for one in firehoses if is_at_work(one)]
+    for one in () if isinstance(firehoses, Unread) else firehoses:
+        if not is_at_work(one):
+            continue
+        if place_of(one).startswith(f"{lake}/{layout.RAW}/"):
+            ways.append(f"Firehose {name_of(one)}")
+        else:
+            do = f"See that whoever compacts names it: dynalake compact {table.name} --raw {place_of(one)}"
+            unread.append(Unread(f"only Firehose {name_of(one)}, to {place_of(one)}, outside of the lake", do))
     if not isinstance(mappings, Unread):
         for one in ours(mappings, functions):
             function = functions.get(one["FunctionArn"])

@@ -64,6 +64,8 @@ def _check_capture(lake: Lake, seen: Seen, now_us: int) -> Iterator[Finding]:
             yield from firehoses.check_firehose(lake, table, one, function)
             if seen.began is not None:
                 yield firehoses.check_age(table, one, seen.began, now_us)
+    if seen.began is not None:
+        yield from firehoses.check_gap(table, seen.began)
     if isinstance(seen.mappings, Unread):
         yield unknown("mapping", table.name, seen.mappings)
     else:

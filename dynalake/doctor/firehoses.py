@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dynalake.doctor.account import Oldest
 from dynalake.doctor.finding import Answer, Description, Finding, Unread, judged, unknown
 from dynalake.doctor.functions import FIREHOSE_HANDLER, check_function, function_name
+from lake import layout
 from lake.config import TableConfig
 from lake.lake import Lake
 
@@ -21,7 +22,8 @@ _EXPRESSION = re.compile(r"!\{.*")
 class Began:
     """What is known of when changes began to come, all in UTC microseconds.
 
-    `enabled_us` is when streaming was enabled (None: not told). `stream_us` is when the stream was made, and
+    `enabled_us` is when streaming was enabled (None: not told), `disabled_us` when it was disabled last before that
+    (None: not that anybody could tell). `stream_us` is when the stream was made, and
     `retention_us` how long it holds what comes. `proven_us` is through when `verify` found the lake equal to the table.
     """
 
@@ -30,6 +32,7 @@ class Began:
     stream_us: int
     retention_us: int
     proven_us: int | None
+    disabled_us: int | None = None
 
 
 def name_of(firehose: Description) -> str:
@@ -48,6 +51,20 @@ def transformation_of(firehose: Description) -> str | None:
     return None
 
 
+def place_of(firehose: Description) -> str:
+    """Where it delivers, up to the first expression of the prefix; empty where that is no bucket."""
+    to = _destination(firehose)
+    return f"s3://{_bucket(to)}/{_EXPRESSION.sub('', to.get('Prefix') or '')}" if to else ""
+
+
+def of_lake(lake: Lake, found: Sequence[Description]) -> list[Description]:
+    """Those that deliver into the lake. Where none does, those to any bucket: `compact --raw` may read there. All
+    others are other people's, and no concern of this.
+    """
+    there = [one for one in found if lake.is_on_s3 and overlap(place_of(one), f"{lake.uri}/")]
+    return there or [one for one in found if place_of(one)]
+
+
 def error_place(firehose: Description) -> tuple[str, str]:
     """The bucket and, up to its first expression, the prefix of objects that hold what failed."""
     to = _destination(firehose)
@@ -62,11 +79,8 @@ def check_firehose(lake: Lake, table: TableConfig, firehose: Description, functi
     yield judged("firehose", name, status == "ACTIVE", f"{label} {status}",
                  "Make it anew where it failed; else wait until it is ACTIVE")  # fmt: skip
     to = _destination(firehose)
-    if not to:
-        yield judged("firehose destination", name, False, f"{label}: no bucket", "Let it deliver to S3, as NDJSON")
-        return
     yield from _form(name, label, to, function)
-    yield from _places(lake, name, label, to)
+    yield from _places(lake, name, label, to, place_of(firehose))
     yield from _masking(lake, table, label, to, transformation_of(firehose), function)
     logging = to.get("CloudWatchLoggingOptions", {}).get("Enabled", False)
     yield judged(
@@ -106,6 +120,23 @@ def check_age(table: TableConfig, firehose: Description, began: Began, now_us: i
     )  # fmt: skip
 
 
+def check_gap(table: TableConfig, began: Began) -> Iterator[Finding]:
+    """What changed while streaming was off was sent nowhere (AWS: "Using Kinesis Data Streams to capture changes to
+    DynamoDB"); only a proof since tells that the state is right again.
+    """
+    if not isinstance(began.enabled_us, int) or began.disabled_us is None:
+        return
+    found = f"off from {_time(began.disabled_us)} to {_time(began.enabled_us)}"
+    if began.proven_us is not None and began.proven_us > began.enabled_us:
+        yield Finding("streaming gap", table.name, "ok", f"{found}; verify has proven the table since")
+        return
+    yield judged(
+        "streaming gap", table.name, False, found,
+        f"What changed in between was sent nowhere: dynalake backfill {table.dynamodb_name} --again --prune, compact, "
+        f"then dynalake verify {table.dynamodb_name}; once that proves the table, this is ok",
+    )  # fmt: skip
+
+
 def _form(table: str, label: str, to: Description, function: Answer) -> Iterator[Finding]:
     kinds = {str(one.get("Type")) for one in _processors(to)}
     adds_newlines = isinstance(function, dict) and function.get("Handler") == FIREHOSE_HANDLER
@@ -124,18 +155,19 @@ def _form(table: str, label: str, to: Description, function: Answer) -> Iterator
                  "compact reads JSON only: turn it off (aws firehose update-destination)")  # fmt: skip
 
 
-def _places(lake: Lake, table: str, label: str, to: Description) -> Iterator[Finding]:
-    place = f"s3://{_bucket(to)}/{_EXPRESSION.sub('', to.get('Prefix') or '')}"
+def _places(lake: Lake, table: str, label: str, to: Description, place: str) -> Iterator[Finding]:
     if place.startswith(lake.raw):
         yield Finding("prefix", table, "ok", place)
-    elif lake.is_on_s3 and _overlap(place, f"{lake.uri}/"):
+    elif lake.is_on_s3 and overlap(place, f"{lake.uri}/"):
         yield judged("prefix", table, False, place, f"Set a Prefix under {lake.raw}")
     else:
         do = f"See that whoever compacts names it: dynalake compact {table} --raw {place}"
         yield unknown("prefix", table, Unread(f"{place}, outside of {lake.raw}", do))
     told = to.get("ErrorOutputPrefix")
     errors = f"s3://{_bucket(to)}/{_EXPRESSION.sub('', told or '')}"
-    is_right = bool(told) and not errors.startswith(lake.raw) and not errors.startswith(place)
+    # Dead letters are read by redrive, files of the warehouse by their names only: neither is a place for strangers.
+    ours = (lake.raw, lake.dead_letters, f"{lake.uri}/{layout.WAREHOUSE}/")
+    is_right = bool(told) and not errors.startswith((place, *ours))
     yield judged(
         "error prefix", table, is_right, f"{label}: {errors if told else 'none'}",
         "What failed would be read as raw objects, unmasked: set ErrorOutputPrefix=firehose-errors/"
@@ -183,8 +215,9 @@ def _bucket(to: Description) -> str:
     return str(to.get("BucketARN", "")).rpartition(":")[2]
 
 
-def _overlap(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
+def overlap(one: str, other: str) -> bool:
+    """Whether one place is in the other. No place is in none."""
+    return bool(one) and (one.startswith(other) or other.startswith(one))
 
 
 def _time(us: int) -> str:

@@ -19,6 +19,7 @@ from lake.proofs import Proof, last_proof
 from lake.redrives import count_open, redriven_ids
 from lake.s3 import split
 
+ALARM_PAGES_MAX = 200  # of a hundred: a table has some thirty alarms, an account hundreds of tables
 _NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NO_BUCKET = ("NoSuchBucket",)
 
@@ -82,10 +83,12 @@ def _see_stream(account: Account, lake: Lake, seen: Seen, arn: str, lease_table:
         stream = account.ask("kinesis", "describe_stream_summary", ("ResourceNotFoundException",), StreamARN=arn,
                              StreamName=arn.rpartition("/")[2])  # fmt: skip
         if stream is not None:
-            found = account.firehoses(arn)
+            reading = account.firehoses(arn)
+            found = reading if isinstance(reading, Unread) else firehoses.of_lake(lake, reading)
             beat_us = account.last_beat_us(lake.uri, arn, lease_table)
-        if isinstance(stream, dict) and found and not isinstance(found, Unread):
-            began = _began(account, seen, arn, stream["StreamDescriptionSummary"])
+        if isinstance(stream, dict):
+            has_firehose = bool(found) and not isinstance(found, Unread)
+            began = _began(account, seen, arn, stream["StreamDescriptionSummary"], has_firehose)
     mappings = account.pages("lambda", "list_event_source_mappings", "EventSourceMappings", ("NextMarker", "Marker"),
                              EventSourceArn=arn)  # fmt: skip
     functions = _functions(account, found, mappings)
@@ -97,17 +100,18 @@ def _see_stream(account: Account, lake: Lake, seen: Seen, arn: str, lease_table:
     )  # fmt: skip
 
 
-def _began(account: Account, seen: Seen, arn: str, summary: Description) -> Began:
+def _began(account: Account, seen: Seen, arn: str, summary: Description, has_firehose: bool) -> Began:
+    """Records are read only where a Firehose may be younger than they are."""
     name = seen.table.dynamodb_name
-    enabled_us = account.enabled_at_us(name, arn)
+    enabled_us, disabled_us = account.switched_at_us(name, arn)
     oldest: Oldest | Unread = Oldest(None, False)
-    if not isinstance(enabled_us, int):
+    if has_firehose and not isinstance(enabled_us, int):
         oldest = account.oldest_record(arn, name)
     proven_us = None
     if isinstance(seen.proof, Proof) and not seen.proof.differing and not seen.proof.unproven and not seen.proof.sample:
         proven_us = seen.proof.verified_through_us
     made_us = round(summary["StreamCreationTimestamp"].timestamp() * 1e6)
-    return Began(enabled_us, oldest, made_us, summary["RetentionPeriodHours"] * 3_600_000_000, proven_us)
+    return Began(enabled_us, oldest, made_us, summary["RetentionPeriodHours"] * 3_600_000_000, proven_us, disabled_us)
 
 
 def _functions(
@@ -155,8 +159,10 @@ def _failed(account: Account, found: Sequence[Description] | Unread, ours: Seque
 def alarms_of(account: Account) -> tuple[list[Description] | Unread, list[Description]]:
     """Metric alarms, and composite ones."""
     token = ("NextToken", "NextToken")
-    found = account.pages("cloudwatch", "describe_alarms", "MetricAlarms", token, AlarmTypes=["MetricAlarm"])
-    composites = account.pages("cloudwatch", "describe_alarms", "CompositeAlarms", token, AlarmTypes=["CompositeAlarm"])
+    found = account.pages("cloudwatch", "describe_alarms", "MetricAlarms", token, ALARM_PAGES_MAX,
+                          AlarmTypes=["MetricAlarm"], MaxRecords=100)  # fmt: skip
+    composites = account.pages("cloudwatch", "describe_alarms", "CompositeAlarms", token, ALARM_PAGES_MAX,
+                               AlarmTypes=["CompositeAlarm"], MaxRecords=100)  # fmt: skip
     return found, [] if isinstance(composites, Unread) else composites
 
 
