@@ -1,7 +1,7 @@
 # The jobs of dynalake: compact, refresh, verify, backfill, redrive. (The Lambda functions are zips: make package.)
 #
 #   docker build -t dynalake .
-#   docker run --rm -e DYNALAKE_LAKE=s3://my-bucket/lake -e AWS_REGION=eu-central-1 dynalake compact orders
+#   docker run --rm -e DYNALAKE_LAKE=s3://my-bucket/lake -e AWS_DEFAULT_REGION=eu-central-1 dynalake compact orders
 #
 # tests/extra/test_dockerfile.py takes these steps without an engine, as far as that goes: it copies, installs, and runs
 # what was installed. What it cannot prove: that the base image is there and holds what its name says, and the step that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -407,6 +408,21 @@ def test_alarms_are_those_of_the_terraform_modules() -> None:
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     assert sorted({one.name for one in alarms.METRICS if f'"{one.name}"' not in text}) == []
     assert sorted({one.namespace for one in alarms.METRICS if one.namespace not in text}) == []
+
+
+def test_each_alarm_of_the_terraform_modules_is_in_the_playbook() -> None:
+    """By the end of its name, as it comes in a mail."""
+    ours = "".join(path.read_text("utf-8") for path in sorted((ROOT / "infra/modules/alarms").glob("*.tf")))
+    found = set(re.findall(r'"?((?:\$\{role\}-)?[a-z]+(?:-[a-z]+)*)"? = \{\n\s+(?:when|minutes|metric) +=', ours))
+    found |= {f"{kind}-…" for kind in re.findall(r'"([a-z]+)-\$\{name\}" =>', ours)}
+    found |= {name.replace("${role}", role) for name in found for role in ("consumer", "transform")}
+    jobs = (ROOT / "infra/modules/jobs/alarms.tf").read_text("utf-8")
+    found |= set(re.findall(r'"\$\{name\}-([a-z-]+)" =>', jobs)) | {"differing", "unproven"}
+    found |= set(re.findall(r"^    ([a-z]+(?:-[a-z]+)+) = \{$", jobs, re.MULTILINE))
+    index = (ROOT / "docs/playbook.md").read_text("utf-8").partition("## From the symptom")[0]
+    names = {name for name in found if "$" not in name}
+    assert len(names) > 40 and {"sink-…", "pipe-timeout", "not-run", "not-started", "behind"} <= names
+    assert sorted(name for name in names if f"`{name}`" not in index) == []
 
 
 def test_proofs_compactions_and_letters() -> None:

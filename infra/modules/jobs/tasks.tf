@@ -39,7 +39,7 @@ resource "aws_ecs_task_definition" "this" {
     readonlyRootFilesystem = true
     mountPoints            = [{ sourceVolume = "scratch", containerPath = local.scratch, readOnly = false }]
     environment = [
-      { name = "AWS_REGION", value = local.region },
+      { name = "AWS_DEFAULT_REGION", value = local.region },
       { name = "DYNALAKE_LAKE", value = var.lake.uri },
       { name = "TMPDIR", value = local.scratch },
     ]

@@ -101,7 +101,7 @@ run "as_given" {
   }
   assert {
     condition = alltrue([for role, task in aws_ecs_task_definition.this : alltrue([for container in jsondecode(task.container_definitions) :
-      { for one in container.environment : one.name => one.value } == { AWS_REGION = "eu-central-1", DYNALAKE_LAKE = "s3://shop-lake/lake", TMPDIR = "/scratch" }
+      { for one in container.environment : one.name => one.value } == { AWS_DEFAULT_REGION = "eu-central-1", DYNALAKE_LAKE = "s3://shop-lake/lake", TMPDIR = "/scratch" }
     ])])
     error_message = "jobs know their lake, and where scratch is"
   }
