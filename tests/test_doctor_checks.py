@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dynalake.commands import doctor
 from dynalake.doctor import alarms, buckets, consumers, firehoses, lakes, permissions, queues, streams, tables
 from dynalake.doctor.account import Account, Oldest, is_switching
 from dynalake.doctor.finding import Finding, Unread
@@ -437,6 +439,16 @@ def test_proofs_compactions_and_letters() -> None:
     assert lakes.check_compaction("orders", None, NOW_US).status == "unknown"
     assert lakes.check_dead_letters("orders", 2).do.endswith("then dynalake redrive orders")
     assert lakes.check_dead_letters("", 0).status == "ok"
+
+
+def test_on_a_terminal_a_command_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"aws dynamodb {'x' * 300}"
+    found = [Finding("streaming", "orders", "wrong", "off", command), Finding("lake", "", "ok", "s3://lakes/lake")]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    doctor._print(found)
+    assert capsys.readouterr().out == f"wrong    orders streaming: off\n         {command}\n\nok: lake\n"
 
 
 def test_whose_rights_are_simulated() -> None:
