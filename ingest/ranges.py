@@ -83,7 +83,7 @@ def _stream(batch: FailedBatch) -> _Stream:
     region = arn.split(":")[3] if arn.count(":") >= ARN_COLONS else client.meta.region_name
     if region != client.meta.region_name:
         raise ConfigError("read again", arn, expected=f"clients of {region}", got=f"of {client.meta.region_name}",
-                          remedy=f"Run it again with AWS_REGION={region} AWS_DEFAULT_REGION={region}")  # fmt: skip
+                          remedy=f"Run it again with AWS_DEFAULT_REGION={region}")  # fmt: skip
     return NativeStream(arn, client) if is_native else Kinesis(arn, client)
 
 

@@ -199,7 +199,10 @@ def _wait(service: str, words: Sequence[str]) -> Outcome:
 
 
 def _of_s3(words: Sequence[str]) -> Outcome:
-    """`aws s3 mv FROM TO --recursive` and `aws s3 rm FROM --recursive`."""
+    """`aws s3 mv FROM TO --recursive`, `aws s3 rm FROM --recursive`, and `aws s3 rm OBJECT`."""
+    if len(words) == 2 and words[0] == "rm" and (match := re.fullmatch(r"s3://([^/]+)/(.*[^/])", words[1])):
+        boto3.client("s3").delete_object(Bucket=match[1], Key=match[2])
+        return Outcome(0, f"delete: {words[1]}\n", "")
     verb, *uris, option = words
     if (verb, len(uris), option) not in (("mv", 2, "--recursive"), ("rm", 1, "--recursive")):
         raise Usage("expected: aws s3 mv s3://… s3://… --recursive, or aws s3 rm s3://… --recursive")

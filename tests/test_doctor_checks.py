@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dynalake.commands import doctor
 from dynalake.doctor import alarms, buckets, consumers, firehoses, lakes, permissions, queues, streams, tables
 from dynalake.doctor.account import Account, Oldest, is_switching
 from dynalake.doctor.finding import Finding, Unread
@@ -409,6 +412,21 @@ def test_alarms_are_those_of_the_terraform_modules() -> None:
     assert sorted({one.namespace for one in alarms.METRICS if one.namespace not in text}) == []
 
 
+def test_each_alarm_of_the_terraform_modules_is_in_the_playbook() -> None:
+    """By the end of its name, as it comes in a mail."""
+    ours = "".join(path.read_text("utf-8") for path in sorted((ROOT / "infra/modules/alarms").glob("*.tf")))
+    found = set(re.findall(r'"?((?:\$\{role\}-)?[a-z]+(?:-[a-z]+)*)"? = \{\n\s+(?:when|minutes|metric) +=', ours))
+    found |= {f"{kind}-…" for kind in re.findall(r'"([a-z]+)-\$\{name\}" =>', ours)}
+    found |= {name.replace("${role}", role) for name in found for role in ("consumer", "transform")}
+    jobs = (ROOT / "infra/modules/jobs/alarms.tf").read_text("utf-8")
+    found |= set(re.findall(r'"\$\{name\}-([a-z-]+)" =>', jobs)) | {"differing", "unproven"}
+    found |= set(re.findall(r"^    ([a-z]+(?:-[a-z]+)+) = \{$", jobs, re.MULTILINE))
+    index = (ROOT / "docs/playbook.md").read_text("utf-8").partition("## From the symptom")[0]
+    names = {name for name in found if "$" not in name}
+    assert len(names) > 40 and {"sink-…", "pipe-timeout", "not-run", "not-started", "behind"} <= names
+    assert sorted(name for name in names if f"`{name}`" not in index) == []
+
+
 def test_proofs_compactions_and_letters() -> None:
     proof = Proof(at_us=NOW_US - DAY_US, verified_through_us=None, items_in_table=1, differing=0, unproven=0)
     assert lakes.check_proof("orders", proof, NOW_US).status == "ok"
@@ -421,6 +439,16 @@ def test_proofs_compactions_and_letters() -> None:
     assert lakes.check_compaction("orders", None, NOW_US).status == "unknown"
     assert lakes.check_dead_letters("orders", 2).do.endswith("then dynalake redrive orders")
     assert lakes.check_dead_letters("", 0).status == "ok"
+
+
+def test_on_a_terminal_a_command_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"aws dynamodb {'x' * 300}"
+    found = [Finding("streaming", "orders", "wrong", "off", command), Finding("lake", "", "ok", "s3://lakes/lake")]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    doctor._print(found)
+    assert capsys.readouterr().out == f"wrong    orders streaming: off\n         {command}\n\nok: lake\n"
 
 
 def test_whose_rights_are_simulated() -> None:

@@ -93,7 +93,7 @@ def test_a_stream_that_cannot_be_read_holds_up_no_other(aws: AwsStandIn, lake: L
     told = json.loads(outcome.out)
     assert (outcome.code, told["failures"], told["landed"], told["left"]) == (1, 1, len(records), 3)
     assert waiting(aws, url) == 3 and outcome.errors.count("\n") == 3
-    assert "AWS_REGION=eu-central-1" in outcome.errors
+    assert "AWS_DEFAULT_REGION=eu-central-1" in outcome.errors
 
 
 def test_a_dry_run_hides_no_messages(aws: AwsStandIn, lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -60,9 +61,14 @@ def run(
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    """What is not ok as a table; of the rest, what was checked."""
+    """What is not ok as a table, or on a terminal, where columns would cut commands up, line by line; of the rest, what
+    was checked.
+    """
     rows = [(one.status, one.table, one.check, one.found, one.do) for one in findings if one.status != "ok"]
-    if rows:
+    if sys.stdout.isatty():
+        for status, table, check, found, do in rows:
+            print(f"{status:<8} {' '.join(filter(None, (table, check)))}: {found}\n         {do}\n")
+    elif rows:
         print_rows(["", "table", "check", "found", "do"], rows)
     checked = Counter(one.check for one in findings if one.status == "ok")
     if checked:

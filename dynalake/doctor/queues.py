@@ -26,7 +26,8 @@ def check_queue(table: str, name: str, url: str, attributes: Answer, is_poison: 
     depth = sum(int(told.get(count, 0)) for count in _COUNTS)
     do = f"dynalake redrive --queue {url}, then dynalake compact"
     if is_poison:
-        do = f"dynalake dead-letters, then dynalake redrive; then aws sqs purge-queue --queue-url {url}"
+        do = (f"dynalake dead-letters, then dynalake redrive; then, where nothing but dead letters is told to it, "
+              f"aws sqs purge-queue --queue-url {url}")  # fmt: skip
     yield judged(check, table, depth == 0, f"{name}: {depth} messages", do)
     seconds = int(told.get("MessageRetentionPeriod", 0))
     yield judged(

@@ -104,11 +104,9 @@ def job_may_not(account: Account) -> Iterator[None]:
 @fault("A job looks in the wrong Region")
 def wrong_region(account: Account) -> Iterator[None]:
     account.write()
-    account.patch.setenv("AWS_REGION", "eu-west-1")
     account.patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     account.patch.setattr(boto3, "DEFAULT_SESSION", None)
     yield
-    account.patch.setenv("AWS_REGION", "us-east-1")
     account.patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     account.patch.setattr(boto3, "DEFAULT_SESSION", None)
 
@@ -162,9 +160,14 @@ def raw_object_deleted(account: Account) -> Iterator[None]:
 
 @fault("A raw object was overwritten")
 def raw_object_overwritten(account: Account) -> Iterator[None]:
+    """Beside it Firehose has written an object of its own again: what it was before must not come back over that."""
+    s3, rewritten = account.client("s3"), account.keys(RAW)[0]
+    body = s3.get_object(Bucket=BUCKET, Key=rewritten)["Body"].read()
     for key in landed(account):
-        account.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"not yours\n")
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"not yours\n")
+    s3.put_object(Bucket=BUCKET, Key=rewritten, Body=body + body)
     yield
+    assert s3.get_object(Bucket=BUCKET, Key=rewritten)["Body"].read() == body + body
 
 
 @fault("Files of the tables are gone")

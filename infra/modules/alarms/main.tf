@@ -41,7 +41,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.watched
 
   alarm_name        = "${local.prefix}-${each.key}"
-  alarm_description = "${var.table_name} (lake ${var.lake.name}): ${each.value.tell}"
+  alarm_description = "${var.table_name} (lake ${var.lake.name}): ${each.value.tell} What to do: docs/playbook.md, ${each.key}."
 
   namespace   = try(each.value.metric.namespace, null)
   metric_name = try(each.value.metric.name, null)

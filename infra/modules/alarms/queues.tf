@@ -13,7 +13,7 @@ locals {
         compare = [local.at_least, 1]
         # SQS says nothing of a queue that nobody touched for six hours, whatever is in it: the alarm stays what it was.
         missing = "ignore"
-        tell    = "there are messages in the dead-letter queue ${name}. A message is kept for 14 days, what it tells of as long as its stream retains. See docs/redrive.md."
+        tell    = "there are messages in the dead-letter queue ${name}. A message is kept for 14 days, what it tells of as long as its stream retains."
       }
     },
     {

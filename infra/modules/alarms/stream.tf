@@ -31,7 +31,7 @@ locals {
       compare = [local.at_least, var.thresholds.iterator_age_seconds * 1000]
       # Readers ask several times a minute, also where nothing comes: no data means that nobody reads.
       missing = "breaching"
-      tell    = "records of the Kinesis stream wait ${var.thresholds.iterator_age_seconds} s or longer, or nobody reads it. What is older than the stream's retention is lost to its readers. Which shard: the dashboard. See docs/operations.md."
+      tell    = "records of the Kinesis stream wait ${var.thresholds.iterator_age_seconds} s or longer, or nobody reads it. What is older than the stream's retention is lost to its readers. Which shard: the dashboard."
     }
 
     unreplicated-age = {

@@ -139,7 +139,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name          = "${local.prefix}-${each.key}"
-  alarm_description   = "Lake ${var.lake.name}: ${each.value.tell}"
+  alarm_description   = "Lake ${var.lake.name}: ${each.value.tell} What to do: docs/playbook.md."
   comparison_operator = each.value.compare
   threshold           = each.value.limit
   evaluation_periods  = each.value.periods
