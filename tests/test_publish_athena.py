@@ -263,6 +263,8 @@ def test_what_athena_and_glue_refuse(shop: Lake, monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patch:
             patch.setattr(responses, method, refused)
             options = () if method == "get_work_group" else ("--output", OUTPUT)
+            if method == "create_database":
+                options += ("--database", "not_there_yet")
             outcome = dynalake(SHOP, "publish", "athena", *options)
             assert outcome.code == 1, method
             assert "says AWS" in outcome.fault, method
