@@ -100,3 +100,12 @@ run "refuses_a_surface_without_its_stream" {
   }
   expect_failures = [var.table_stream_arn]
 }
+
+run "refuses_a_sink_in_the_place_of_failures" {
+  command = plan
+  variables {
+    surface = "pipe"
+    sinks   = { failures = {} }
+  }
+  expect_failures = [var.sinks]
+}
