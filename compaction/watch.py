@@ -69,12 +69,12 @@ def watch(
     """
     failures: dict[str, int] = {}
     lake = open_lake(uri)
-    _chosen(lake, tables)  # a name that is not registered ends it here
+    lake.config.chosen(tables)  # a name that is not registered ends it here
     while True:
         start_us = settings().now_us
         try:
             lake = open_lake(uri)
-            chosen = _chosen(lake, tables)
+            chosen = lake.config.chosen(tables)
         except LakeError as fault:
             chosen = []
             yield _failure("", fault, failures)
@@ -92,10 +92,6 @@ def watch(
         yield Happened("", "waits", seconds=max(left, 0))
         if not rest(max(left, 0)):
             return
-
-
-def _chosen(lake: Lake, names: Sequence[str]) -> list[TableConfig]:
-    return [lake.config.table(name) for name in names or sorted(lake.config.tables)]
 
 
 def _failure(table: str, fault: LakeError, failures: dict[str, int]) -> Happened:

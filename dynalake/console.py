@@ -119,7 +119,12 @@ def live_line(text: str) -> Iterator[Status | None]:
 
 def clock() -> str:
     """The present, for people."""
-    return f"{datetime.fromtimestamp(now_us() / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return time_text(now_us())
+
+
+def time_text(us: int) -> str:
+    """A time in UTC microseconds, for people."""
+    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def print_rows(

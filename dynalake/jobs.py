@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynalake.console import NO_TABLES, now_us, run_each
+from dynalake.console import NO_TABLES, now_us, run_each, time_text
 
 if TYPE_CHECKING:
     from lake.alone import Held
@@ -49,7 +48,7 @@ class Job:
         started_us = now_us()
         try:
             lake = open_lake(uri)
-            return lake, [lake.config.table(name) for name in names or sorted(lake.config.tables)]
+            return lake, lake.config.chosen(names)
         except Exception:
             for name in names or ():
                 self._measure(uri, name, started_us, False, {})
@@ -62,7 +61,7 @@ class Job:
         try:
             with self._lock(lake, table) as other:
                 if other is not None:
-                    since = f"{datetime.fromtimestamp(other.since_us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"
+                    since = time_text(other.since_us)
                     print(f"{self.kind} {table.name}: another one is at work since {since}", file=sys.stderr)
                 yield counts if other is None else None
         except Exception:

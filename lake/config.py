@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,10 @@ class LakeConfig:
             "find table", repr(name), expected=f"a registered table ({known})",
             remedy=f"Register it: dynalake add-table {name} --hash-key NAME:TYPE",
         )  # fmt: skip
+
+    def chosen(self, names: Sequence[str] | None) -> list[TableConfig]:
+        """The tables that are named, or all where none is. Raises ConfigError."""
+        return [self.table(name) for name in names or sorted(self.tables)]
 
 
 def parse_config(text: str, where: str) -> LakeConfig:

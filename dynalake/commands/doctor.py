@@ -44,7 +44,7 @@ def run(
     if role is not None and role_of(role) is None:
         raise typer.BadParameter(f"expected the ARN of a role or user, found {role!r}", param_hint="--role")
     lake = open_lake(context.obj.uri)
-    chosen = [lake.config.table(name) for name in tables or sorted(lake.config.tables)]
+    chosen = lake.config.chosen(tables)
     with live_line("looking at the account"):
         findings = worst_first(examine(lake, chosen, now_us(), lease_table, role))
     if as_json:

@@ -42,8 +42,7 @@ def run(
     from queries.report import gather
 
     lake = open_lake(context.obj.uri)
-    names = sorted(lake.config.tables) if not tables else list(tables)
-    chosen: dict[str, TableConfig] = {table.name: table for table in map(lake.config.table, names)}
+    chosen: dict[str, TableConfig] = {table.name: table for table in lake.config.chosen(tables)}
     with progress_bar("report") as told:
         facts = gather(
             lake, list(chosen.values()), now_us(), days=days, keys=not no_keys, memory_mb=memory_mb, told=told

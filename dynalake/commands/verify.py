@@ -92,7 +92,8 @@ def run(
             print(mended.told, file=sys.stderr)
             report = mended.proof_of(report)
         keep(lake, config, report)
-        counts.update(_measured(lake, config, report))
+        if as_metrics:
+            counts.update(_measured(lake, config, report))
     if not as_metrics:  # else the line is all there is on stdout
         tell(config, report, as_json, limit)
     elif not report.is_proven:

@@ -58,6 +58,7 @@ DIMENSIONS = {
 }  # fmt: skip
 Dimensions = Mapping[str, str]
 Watched = Mapping[str, Sequence[Dimensions]]  # by `of`
+ByMetric = Mapping[str, Sequence[Description]]
 
 
 def dimensions(of: str, *values: str) -> list[Dimensions]:
@@ -71,20 +72,21 @@ def job_dimensions(lake: str, table: str) -> dict[str, list[Dimensions]]:
 
 
 def check_alarms(
-    table: str, watched: Watched, alarms: Sequence[Description] | Unread, composites: Sequence[Description]
+    table: str, watched: Watched, alarms: ByMetric | Unread, composites: Sequence[Description]
 ) -> Iterator[Finding]:
-    """For each metric of each thing that is watched an alarm tells somebody. `alarms` are of DescribeAlarms."""
+    """For each metric of each thing that is watched an alarm tells somebody."""
     if isinstance(alarms, Unread):
         yield unknown("alarms", table, alarms)
         return
-    by_metric = _by_metric(alarms)
     for metric in METRICS:
         for named in watched.get(metric.of, ()):
-            yield _check_metric(table, metric, named, by_metric.get(metric.name, ()), composites)
+            yield _check_metric(table, metric, named, alarms.get(metric.name, ()), composites)
 
 
-def _by_metric(alarms: Sequence[Description]) -> dict[str, list[Description]]:
-    """Those that name a metric at all: an account may have thousands, and each is asked about for each table."""
+def by_metric(alarms: Sequence[Description] | Unread) -> ByMetric | Unread:
+    """Alarms of DescribeAlarms by the metrics that they name: an account may have thousands, and each table asks."""
+    if isinstance(alarms, Unread):
+        return alarms
     found: dict[str, list[Description]] = {}
     for alarm in alarms:
         queries = alarm.get("Metrics") or ()

@@ -25,11 +25,13 @@ def examine(
     """
     account = Account()
     who, done = _identity(account, role), reading.redriven(account, lake)
+    found, composites = reading.alarms_of(account)
+    watching = alarms.by_metric(found)
     for table in chosen:
         seen = reading.see_table(account, lake, table, lease_table)
         yield from _check_capture(lake, seen, now_us)
         yield from _check_failures(seen)
-        yield from alarms.check_alarms(table.name, _watched(lake, seen), *reading.alarms_of(account))
+        yield from alarms.check_alarms(table.name, _watched(lake, seen), watching, composites)
         yield from _check_rights(account, lake, seen, who)
         yield lakes.check_compaction(table.name, reading.compacted_at_us(account, lake, table), now_us)
         yield lakes.check_proof(table.name, seen.proof, now_us)
@@ -53,9 +55,7 @@ def _check_capture(lake: Lake, seen: Seen, now_us: int) -> Iterator[Finding]:
         yield from streams.check_stream(table.name, seen.stream_arn, seen.stream)
         if isinstance(seen.stream, dict):
             retention_seconds = seen.stream["StreamDescriptionSummary"]["RetentionPeriodHours"] * 3_600
-    yield consumers.check_capture(
-        table, seen.firehoses, seen.mappings, seen.functions, seen.beat_us, lake.uri, now_us
-    )  # fmt: skip
+    yield consumers.check_capture(table, seen.firehoses, seen.mappings, seen.functions, seen.beat_us, lake.uri, now_us)
     if isinstance(seen.firehoses, Unread):
         yield unknown("firehose", table.name, seen.firehoses)
     else:
@@ -135,7 +135,7 @@ def _check_lake(account: Account, lake: Lake, done: Ids | Unread) -> Iterator[Fi
                  "dynalake add-table NAME --from-dynamodb")  # fmt: skip
     yield lakes.check_dead_letters("", reading.open_letters(account, lake, None, done))
     if lake.config.poison_queue_url:
-        queue = reading.poison_queue(account, lake.config.poison_queue_url)
+        queue = reading.queue_at(account, lake.config.poison_queue_url)
         yield from queues.check_queue("", queue.name, queue.url, queue.attributes, is_poison=True)
     if lake.is_on_s3:
         bucket, prefix = split(lake.uri)

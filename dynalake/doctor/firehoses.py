@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from dynalake.console import time_text
 from dynalake.doctor.account import Oldest
 from dynalake.doctor.finding import Answer, Description, Finding, Unread, judged, unknown
 from dynalake.doctor.functions import FIREHOSE_HANDLER, check_function, function_name
@@ -99,17 +99,18 @@ def check_age(table: TableConfig, firehose: Description, began: Began, now_us: i
     if at is None:
         return unknown(check, name, Unread("not told when it began", "Compare the two by hand"))
     at_us = round(at.timestamp() * 1e6)
-    found = f"{name_of(firehose)} from {_time(at_us)}"
+    found = f"{name_of(firehose)} from {time_text(at_us)}"
     do = (f"What changed in between may be missing: dynalake backfill {table.dynamodb_name} --again --prune, compact, "
           f"then dynalake verify {table.dynamodb_name}; once that proves the table, this is ok")  # fmt: skip
     if began.proven_us is not None and began.proven_us > at_us:
         return Finding(check, name, "ok", f"{found}; verify has proven the table since")
     if isinstance(began.enabled_us, int):
-        return judged(check, name, at_us <= began.enabled_us, f"{found}, streaming from {_time(began.enabled_us)}", do)
+        told = f"{found}, streaming from {time_text(began.enabled_us)}"
+        return judged(check, name, at_us <= began.enabled_us, told, do)
     oldest = began.oldest
     if isinstance(oldest, Oldest):
         if oldest.at_us is not None and oldest.at_us < at_us:
-            return judged(check, name, False, f"{found}, changes from {_time(oldest.at_us)}", do)
+            return judged(check, name, False, f"{found}, changes from {time_text(oldest.at_us)}", do)
         if oldest.is_all and now_us < began.stream_us + began.retention_us:  # nothing has left the stream yet
             return judged(check, name, True, f"{found}; nothing in the stream is older", do)
     why = began.enabled_us.reason if isinstance(began.enabled_us, Unread) else "CloudTrail knows 90 days"
@@ -126,7 +127,7 @@ def check_gap(table: TableConfig, began: Began) -> Iterator[Finding]:
     """
     if not isinstance(began.enabled_us, int) or began.disabled_us is None:
         return
-    found = f"off from {_time(began.disabled_us)} to {_time(began.enabled_us)}"
+    found = f"off from {time_text(began.disabled_us)} to {time_text(began.enabled_us)}"
     if began.proven_us is not None and began.proven_us > began.enabled_us:
         yield Finding("streaming gap", table.name, "ok", f"{found}; verify has proven the table since")
         return
@@ -218,7 +219,3 @@ def _bucket(to: Description) -> str:
 def overlap(one: str, other: str) -> bool:
     """Whether one place is in the other. No place is in none."""
     return bool(one) and (one.startswith(other) or other.startswith(one))
-
-
-def _time(us: int) -> str:
-    return f"{datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -131,10 +131,10 @@ def _queue(account: Account, arn: str) -> Queue:
     told = account.ask("sqs", "get_queue_url", _NO_QUEUE, QueueName=name, QueueOwnerAWSAccountId=owner)
     if not isinstance(told, dict):
         return Queue(name, arn, told)
-    return poison_queue(account, told["QueueUrl"])
+    return queue_at(account, told["QueueUrl"])
 
 
-def poison_queue(account: Account, url: str) -> Queue:
+def queue_at(account: Account, url: str) -> Queue:
     """A queue by its URL."""
     attributes = account.ask("sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
     return Queue(url.rpartition("/")[2], url, attributes)

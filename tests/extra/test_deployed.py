@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from infra import check
 from standin.server import AwsStandIn
 from tests.commands import dynalake
 from tests.doctoring import checks, findings
@@ -23,7 +21,6 @@ from tests.test_tidy import ROOT
 
 pytestmark = pytest.mark.extra
 
-MODULES = ("lake", "table", "alarms", "jobs")
 SECONDS_MAX = 480  # of one step of Terraform: the provider waits up to a minute for this and that
 SERVICES = ("athena", "cloudwatch", "cloudwatchlogs", "dynamodb", "ecr", "ecs", "eventbridge", "firehose", "glue",
             "iam", "kinesis", "kms", "lambda", "pipes", "s3", "scheduler", "sns", "sqs", "sts")  # fmt: skip
@@ -82,23 +79,9 @@ output "lake" {
 """
 
 
-def checker() -> Any:
-    """infra/check.py, which knows where the provider is."""
-    spec = importlib.util.spec_from_file_location("infra_check", ROOT / "infra/check.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["infra_check"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def deployed(tmp_path: Path, aws: AwsStandIn) -> str:
     """The URI of a lake with all around it, as the modules make it."""
-    missing = [name for name in MODULES if not list((ROOT / "infra/modules" / name).glob("*.tf"))]
-    if missing:
-        pytest.skip(f"infra/modules has no {', '.join(missing)} yet")
-    check = checker()
     try:
         terraform = check.find_terraform(tmp_path)
     except check.NotFound as fault:
